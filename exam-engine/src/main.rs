@@ -1,0 +1,2 @@
+//! exam.
+fn main() {}

@@ -1,0 +1,58 @@
+//! Reads items from documents that people have: what was understood, and every problem with its place.
+//!
+//! Invariant: nothing is guessed. An item that is not certain is `held back`: it stands in the list with its
+//! problems and never enters the bank until somebody decides.
+
+use crate::item::Item;
+
+/// How a problem weighs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Worth a look; the item is taken.
+    Warning,
+    /// The item is held back.
+    Error,
+}
+
+/// What is wrong and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Stable name, e.g. `key_missing`.
+    pub code: &'static str,
+    /// How it weighs.
+    pub severity: Severity,
+    /// Paragraph of the Word file or row of the sheet, from 1.
+    pub line: usize,
+    /// What is wrong and what to do, Vietnamese then English, separated by " / ".
+    pub message: String,
+}
+
+/// One question as found in a document.
+#[derive(Clone, Debug)]
+pub struct ImportedItem {
+    /// Number the document gives it, else its order from 1.
+    pub number: u32,
+    /// Where it starts: paragraph or row, from 1.
+    pub line: usize,
+    /// What was understood; its key may be empty when held back.
+    pub item: Item,
+    /// What is wrong with it.
+    pub problems: Vec<Problem>,
+}
+
+impl ImportedItem {
+    /// Reports whether somebody must decide before the item may enter the bank.
+    #[must_use]
+    pub fn held_back(&self) -> bool {
+        self.problems.iter().any(|p| p.severity == Severity::Error)
+    }
+}
+
+/// What a document gave.
+#[derive(Clone, Debug, Default)]
+pub struct Import {
+    /// In document order.
+    pub items: Vec<ImportedItem>,
+    /// Problems of the document as a whole.
+    pub problems: Vec<Problem>,
+}
