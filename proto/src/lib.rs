@@ -14,11 +14,6 @@ pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!("generated/descriptors.bin
 /// Papers: items without keys, blueprints.
 pub mod bank {
     /// Version 1.
-    #[expect(
-        clippy::allow_attributes,
-        clippy::allow_attributes_without_reason,
-        reason = "generated"
-    )]
     pub mod v1 {
         include!("generated/bank.v1.rs");
     }
@@ -55,11 +50,6 @@ pub mod grader {
 /// Keys: only graders and the bank use these.
 pub mod key {
     /// Version 1.
-    #[expect(
-        clippy::allow_attributes,
-        clippy::allow_attributes_without_reason,
-        reason = "generated"
-    )]
     pub mod v1 {
         include!("generated/key.v1.rs");
     }

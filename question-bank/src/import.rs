@@ -1,9 +1,22 @@
 //! Reads items from documents that people have: what was understood, and every problem with its place.
 //!
 //! Invariant: nothing is guessed. An item that is not certain is `held back`: it stands in the list with its
-//! problems and never enters the bank until somebody decides.
+//! problems and never enters the bank until somebody decides. Start at [`import`]: `import/word.rs` and
+//! `import/excel.rs` read the two kinds of file, `import/grammar.rs` knows the words and signs they use,
+//! `import/draft.rs` checks what was read. Source: the conventions of Vietnamese question files.
 
-use crate::item::Item;
+mod draft;
+mod excel;
+mod grammar;
+mod key_table;
+mod package;
+mod word;
+
+use self::{
+    key_table::KeyTable,
+    package::{Kind, Package},
+};
+use crate::{Error, Result, item::Item};
 
 /// How a problem weighs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,4 +68,36 @@ pub struct Import {
     pub items: Vec<ImportedItem>,
     /// Problems of the document as a whole.
     pub problems: Vec<Problem>,
+}
+
+/// Reads the questions of a Word or Excel file, told apart by content, and their keys from a second file where there
+/// is one: then that file decides, and marks in the first are only compared with it.
+///
+/// # Errors
+///
+/// [`Error::Unreadable`] if a file is damaged, too large or of another kind; [`Error::NoItems`] if the first holds no
+/// question or the second no key.
+pub fn import(file_name: &str, bytes: &[u8], key: Option<(&str, &[u8])>) -> Result<Import> {
+    let keys = key
+        .map(|(file_name, bytes)| read_keys(file_name, bytes))
+        .transpose()?;
+    let mut package = Package::open(file_name, bytes)?;
+    match package.kind() {
+        Kind::Word => word::import(&mut package, keys),
+        Kind::Excel => excel::import(&mut package, keys),
+    }
+}
+
+fn read_keys(file_name: &str, bytes: &[u8]) -> Result<KeyTable> {
+    let mut package = Package::open(file_name, bytes)?;
+    let keys = match package.kind() {
+        Kind::Word => word::read_keys(&mut package)?,
+        Kind::Excel => excel::read_keys(&mut package)?,
+    };
+    if keys.is_empty() {
+        return Err(Error::NoItems {
+            hint: "«Câu | Đáp án» («No. | Key»)",
+        });
+    }
+    Ok(keys)
 }

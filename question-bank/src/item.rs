@@ -219,31 +219,41 @@ pub fn clean_text(text: &str) -> String {
 /// that it must not move.
 #[must_use]
 pub fn refers_to_options(text: &str) -> bool {
-    let text = clean_text(text).to_lowercase();
-    let words: Vec<&str> = text
+    let lower = clean_text(text).to_lowercase();
+    let words = words(&lower);
+    let opens = lower.starts_with("cả ")
+        || lower.starts_with("tất cả")
+        || lower.starts_with("không có")
+        || lower.starts_with("không phải");
+    let names_options = [
+        "đáp án", "phương án", "câu trên", "ý trên", "đều đúng", "đều sai", "nêu trên",
+    ]
+    .iter()
+    .any(|phrase| lower.contains(phrase));
+    (opens && (names_options || words.last() == Some(&"trên"))) || refers_to_letters(text)
+}
+
+/// Reports whether an option names others by their letters ("Cả A và B"): then none of the item's options may move.
+#[must_use]
+pub fn refers_to_letters(text: &str) -> bool {
+    let lower = clean_text(text).to_lowercase();
+    let words = words(&lower);
+    let is_letter = |word: &&&str| matches!(**word, "a" | "b" | "c" | "d" | "e");
+    words.iter().filter(is_letter).count() >= 2
+        && words.iter().all(|word| {
+            word.chars().count() == 1
+                || matches!(
+                    *word,
+                    "cả" | "và" | "đều" | "đúng" | "sai" | "hoặc" | "đáp" | "án" | "câu" | "phương"
+                )
+        })
+}
+
+fn words(lower: &str) -> Vec<&str> {
+    lower
         .split(|c: char| !c.is_alphanumeric())
-        .filter(|w| !w.is_empty())
-        .collect();
-    let has = |word: &str| words.contains(&word);
-    let letters = words
-        .iter()
-        .filter(|w| matches!(**w, "a" | "b" | "c" | "d" | "e"))
-        .count();
-    let of_all = (has("cả") || text.starts_with("tất cả") || text.starts_with("không có"))
-        && (text.contains("đáp án")
-            || text.contains("phương án")
-            || text.contains("câu trên")
-            || text.contains("ý trên")
-            || text.contains("ý kiến trên")
-            || text.contains("đều đúng")
-            || text.contains("đều sai")
-            || text.contains("nêu trên")
-            || words.last() == Some(&"trên"));
-    let of_letters = letters >= 2
-        && words
-            .iter()
-            .all(|w| w.chars().count() == 1 || matches!(*w, "cả" | "và" | "đều" | "đúng" | "sai" | "hoặc" | "đáp" | "án" | "câu" | "phương"));
-    of_all || of_letters
+        .filter(|word| !word.is_empty())
+        .collect()
 }
 
 #[cfg(test)]
@@ -266,6 +276,7 @@ mod tests {
             "Cả a, b và c đều sai",
             "Không có đáp án nào đúng",
             "Tất cả các ý trên",
+            "Cả ba địa danh trên",
         ] {
             assert!(refers_to_options(text), "{text}");
         }

@@ -5,6 +5,10 @@
 
 pub mod item;
 pub mod import;
+pub mod release;
+pub mod blueprint;
+pub mod draw;
+pub mod paper;
 mod error;
 
 pub use error::{Error, Result};

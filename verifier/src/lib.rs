@@ -1,1 +1,230 @@
-//! Placeholder.
+//! A second, independent implementation of draw, chain, scoring and ranking, for archives only.
+//!
+//! Written from `docs/FORMATS.md` and the `.proto` files alone, as plainly as possible.
+//! Invariant: it shares no code with `question-bank`, `grader` or `exam-engine`; where both sides
+//! agree, two readings of one page agree. Start at [`verify_folder`].
+
+mod difference;
+mod error;
+mod verdict;
+
+mod archive;
+mod log;
+mod package;
+
+mod answer;
+mod attempt;
+mod draw;
+mod rank;
+mod result;
+mod score;
+
+#[cfg(test)]
+mod test_exam;
+
+use std::path::Path;
+
+pub use archive::{Archive, StoredAnswer};
+pub use difference::{Difference, DifferenceKind};
+pub use draw::{DrawnItem, Paper, rebuild_paper};
+pub use error::Error;
+use proto::exam::v1::EndedBy;
+pub use verdict::Verdict;
+
+use crate::{
+    archive::{Attempt, AttemptId},
+    attempt::ItemTypes,
+    difference::Differences,
+    draw::Plan,
+    rank::{Ranking, Standing, ranked},
+    score::Marking,
+};
+
+/// Reads an archive folder and verifies it.
+///
+/// # Errors
+/// Those of [`Archive::read`] and [`verify`].
+pub fn verify_folder(dir: &Path) -> Result<Verdict, Error> {
+    verify(&Archive::read(dir)?)
+}
+
+/// Verifies an archive: hashes, log, every paper, every answer chain, scores, ranks, result file.
+///
+/// # Errors
+/// [`Error::Invalid`], [`Error::Decode`] and [`Error::Infeasible`] for packages and rules that the
+/// formats do not allow. All else that is wrong stands in the verdict.
+pub fn verify(archive: &Archive) -> Result<Verdict, Error> {
+    let mut differences = archive.log_differences.clone();
+    package::check(archive, &mut differences)?;
+
+    let ranking = Ranking::new(&archive.rules)?;
+    let marking = Marking::new(&archive.paper_half, &archive.key_half)?;
+    let (standings, n_papers_rebuilt) = standings(archive, &marking, &mut differences)?;
+    let rows = ranked(&ranking, standings);
+    let own = result::render(archive, &ranking, marking.quanta_per_point, &rows)?;
+    result::compare(&own, &archive.result, &mut differences);
+
+    Ok(Verdict {
+        n_events: archive.totals.n_events,
+        n_attempts: archive.totals.n_attempts,
+        n_answers: archive.totals.n_answers,
+        n_persons: archive.totals.n_persons,
+        n_papers_rebuilt,
+        result_hash: *blake3::hash(own.as_bytes()).as_bytes(),
+        differences: differences.kept,
+        n_differences: differences.n_found,
+    })
+}
+
+/// Redraws, checks and scores every attempt; returns the ended ones and the number of papers.
+fn standings(
+    archive: &Archive,
+    marking: &Marking,
+    differences: &mut Differences,
+) -> Result<(Vec<Standing>, u64), Error> {
+    let exam_id = &archive.spec.exam_id;
+    let plan = Plan::new(&archive.paper_half, &archive.secret, exam_id)?;
+    let types = ItemTypes::new(&archive.paper_half);
+    let mut standings = Vec::new();
+    let mut n_papers = 0;
+    for (id, attempt) in archive.attempts() {
+        let paper = match plan.draw(&id.candidate, id.attempt) {
+            Ok(paper) => paper,
+            Err(error) => {
+                differences.push(DifferenceKind::PaperInfeasible, id, "a paper", error);
+                continue;
+            }
+        };
+        n_papers += 1;
+        attempt::check(exam_id, id, attempt, &paper, &types, differences);
+        standings.extend(standing(id, attempt, &paper, marking));
+    }
+    Ok((standings, n_papers))
+}
+
+/// Returns what is ranked of an attempt; none if it has not ended.
+fn standing(
+    id: AttemptId,
+    attempt: &Attempt,
+    paper: &Paper,
+    marking: &Marking,
+) -> Option<Standing> {
+    let ended = attempt.ended.as_ref()?;
+    Some(Standing {
+        candidate: id.candidate,
+        attempt: id.attempt,
+        area: attempt.started.area.clone(),
+        score: marking.score(paper, attempt.last_answers().into_values()),
+        net_time_ms: ended.ended_at_ms.saturating_sub(attempt.started_at_ms),
+        submitted_at_ms: ended.ended_at_ms,
+        ended_by: match ended.by() {
+            EndedBy::Unspecified => "unspecified", // reported by the log
+            EndedBy::Candidate => "candidate",
+            EndedBy::Deadline => "deadline",
+            EndedBy::Organizer => "organizer",
+        },
+        form_code: paper.form_code,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_exam::TestExam;
+
+    #[test]
+    fn an_honest_archive_is_right() {
+        let exam = TestExam::new();
+        let verdict = exam.verify().unwrap();
+        assert_eq!(verdict.differences, []);
+        assert!(verdict.ok());
+        assert_eq!(verdict.n_events, exam.log.len() as u64);
+        assert_eq!((verdict.n_persons, verdict.n_attempts), (12, 16));
+        // 13 attempts with 8 answers, one of person 3 more in both of them
+        assert_eq!(verdict.n_answers, 13 * 8 + 2);
+        assert_eq!(verdict.n_papers_rebuilt, 16);
+        assert_eq!(
+            verdict.result_hash,
+            *blake3::hash(exam.result.as_bytes()).as_bytes()
+        );
+    }
+
+    #[test]
+    fn the_honest_archive_has_ties_and_second_attempts_that_count() {
+        let result = TestExam::new().result;
+        let rows: Vec<Vec<&str>> = result
+            .lines()
+            .skip(9)
+            .map(|row| row.split('\t').collect())
+            .collect();
+        let last: Vec<(&str, &str)> = rows[9..].iter().map(|row| (row[0], row[1])).collect();
+        assert_eq!(last, [("10", "5"), ("10", "6"), ("10", "5")]);
+        assert!(rows.iter().any(|row| row[4] == "2"), "{rows:?}");
+        assert!(
+            rows.iter().any(|row| row[4] == "1" && row[5] != "0.00"),
+            "{rows:?}"
+        );
+    }
+
+    #[test]
+    fn an_empty_exam_is_right() {
+        let mut exam = TestExam::new();
+        exam.log.clear();
+        exam.result = exam
+            .result
+            .lines()
+            .take(9)
+            .map(|line| format!("{line}\n"))
+            .collect();
+        exam.set_header("persons", "0");
+        let verdict = exam.verify().unwrap();
+        assert!(verdict.ok(), "{verdict}");
+        assert_eq!((verdict.n_events, verdict.n_persons), (0, 0));
+    }
+
+    #[test]
+    fn a_verdict_names_person_and_attempt() {
+        let mut exam = TestExam::new();
+        exam.ended(7, 1).chain = vec![0; 32].into();
+        let verdict = exam.verify().unwrap();
+        assert!(!verdict.ok());
+        let [difference] = verdict.differences.as_slice() else {
+            panic!("{verdict}");
+        };
+        assert_eq!(difference.kind, DifferenceKind::Chain);
+        assert_eq!(
+            difference.place,
+            "candidate 08080808080808080808080808080808 attempt 1"
+        );
+        assert_eq!(difference.found, "0".repeat(64));
+    }
+
+    #[test]
+    fn attempts_for_which_no_paper_can_be_drawn_are_found() {
+        let mut exam = TestExam::new();
+        for item in &mut exam.paper.items[..6] {
+            item.exclusion_sets = vec![9]; // three are drawn, two of them always meet
+        }
+        exam.seal();
+        let kinds = [
+            DifferenceKind::PaperInfeasible,
+            DifferenceKind::ResultHeader,
+            DifferenceKind::RowExtra,
+        ];
+        assert_eq!(exam.kinds(), kinds);
+        assert_eq!(exam.verify().unwrap().n_papers_rebuilt, 0);
+    }
+
+    #[test]
+    fn rules_that_nobody_knows_are_refused() {
+        let refused = |change: fn(&mut proto::exam::v1::ExamRules)| {
+            let mut exam = TestExam::new();
+            change(exam.exam.spec.as_mut().unwrap().rules.as_mut().unwrap());
+            let error = exam.verify().unwrap_err();
+            assert!(matches!(error, Error::Invalid { .. }), "{error}");
+        };
+        refused(|rules| rules.ranking = vec![77]);
+        refused(|rules| rules.counted_attempt = 77);
+        refused(|rules| rules.score_decimals = 5);
+    }
+}

@@ -93,7 +93,7 @@ pub struct Exam {
     /// BLAKE3 of the paper half, 32 bytes; empty before publication.
     #[prost(bytes = "bytes", tag = "3")]
     pub paper_hash: ::prost::bytes::Bytes,
-    /// BLAKE3 of the key half, 32 bytes; empty before publication. Says nothing about the keys: the half holds the paper hash, and the exam secret salts it.
+    /// BLAKE3 of the key half, 32 bytes; empty before publication. Says nothing about the keys: the half is salted.
     #[prost(bytes = "bytes", tag = "4")]
     pub key_hash: ::prost::bytes::Bytes,
     /// BLAKE3 of the exam secret, 32 bytes: published before the opening, the secret after the close.

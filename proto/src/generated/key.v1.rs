@@ -30,4 +30,7 @@ pub struct KeyHalf {
     /// One key for each item of the paper half, by rising item_id.
     #[prost(message, repeated, tag = "5")]
     pub keys: ::prost::alloc::vec::Vec<ItemKey>,
+    /// 32 random bytes: without them the keys of a short exam could be guessed from the published hash.
+    #[prost(bytes = "bytes", tag = "6")]
+    pub salt: ::prost::bytes::Bytes,
 }

@@ -1,0 +1,145 @@
+//! The bank on disk: draft items and frozen releases, as canonical JSON files in the data folder.
+//!
+//! `bank/items.jsonl` holds one numbered item a line; `bank/releases/0001.json` one release, never changed once written.
+
+use std::{collections::BTreeMap, fs, io, path::{Path, PathBuf}};
+
+use question_bank::{
+    import::Import,
+    item::{Band, Item, ItemId},
+    release::{NumberedItem, Release},
+};
+
+use crate::files;
+
+/// What an import added.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Added {
+    /// New items.
+    pub n_new: usize,
+    /// Items that the bank had already, word for word.
+    pub n_known: usize,
+    /// Items with doubts, not taken.
+    pub n_held_back: usize,
+}
+
+/// A bank in a folder.
+pub struct Bank {
+    folder: PathBuf,
+}
+
+impl Bank {
+    /// Takes the data folder.
+    #[must_use]
+    pub fn new(data: &Path) -> Self {
+        Self { folder: data.join("bank") }
+    }
+
+    /// Returns all items, by rising id.
+    ///
+    /// # Errors
+    /// When the file cannot be read; the message names the line.
+    pub fn items(&self) -> io::Result<Vec<NumberedItem>> {
+        let file = self.folder.join("items.jsonl");
+        let text = match fs::read_to_string(&file) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let parse = |(index, line)| serde_json::from_str(line).map_err(|error| invalid(&file, index + 1, &error));
+        text.lines().enumerate().map(parse).collect()
+    }
+
+    /// Adds the items of an import that are beyond doubt and not yet there.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written; then nothing is added.
+    pub fn add(&self, import: &Import) -> io::Result<Added> {
+        let mut items = self.items()?;
+        let mut known: BTreeMap<[u8; 32], ItemId> = items.iter().map(|entry| (entry.item.revision(), entry.id)).collect();
+        let mut next = items.last().map_or(1, |entry| entry.id.0 + 1);
+        let mut added = Added::default();
+        for imported in &import.items {
+            if imported.held_back() {
+                added.n_held_back += 1;
+            } else if known.insert(imported.item.revision(), ItemId(next)).is_some() {
+                added.n_known += 1;
+            } else {
+                items.push(NumberedItem { id: ItemId(next), item: imported.item.clone() });
+                next += 1;
+                added.n_new += 1;
+            }
+        }
+        if added.n_new > 0 {
+            self.save(&items)?;
+        }
+        Ok(added)
+    }
+
+    fn save(&self, items: &[NumberedItem]) -> io::Result<()> {
+        let mut text = Vec::new();
+        for item in items {
+            serde_json::to_writer(&mut text, item)?;
+            text.push(b'\n');
+        }
+        files::write(&self.folder.join("items.jsonl"), &text)
+    }
+
+    /// Freezes all items under the next number. A bank unchanged since the newest release gives that one again.
+    ///
+    /// # Errors
+    /// When there is nothing to freeze, or files cannot be read or written.
+    pub fn release(&self) -> io::Result<Release> {
+        let newest = self.newest_release()?;
+        let items = self.items()?;
+        if let Some(newest) = newest.as_ref().filter(|newest| newest.items == items) {
+            return Ok(newest.clone());
+        }
+        let number = newest.as_ref().map_or(1, |newest| newest.number + 1);
+        let release = Release::new(number, newest.as_ref(), items).map_err(io::Error::other)?;
+        files::write(&self.release_file(number), &serde_json::to_vec(&release)?)?;
+        Ok(release)
+    }
+
+    /// Returns a release; 0 is the newest.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn load_release(&self, number: u32) -> io::Result<Option<Release>> {
+        if number == 0 {
+            return self.newest_release();
+        }
+        let file = self.release_file(number);
+        match fs::read(&file) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| invalid(&file, 1, &error)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn newest_release(&self) -> io::Result<Option<Release>> {
+        let mut newest = 0;
+        while self.release_file(newest + 1).exists() {
+            newest += 1;
+        }
+        if newest == 0 { Ok(None) } else { self.load_release(newest) }
+    }
+
+    fn release_file(&self, number: u32) -> PathBuf {
+        self.folder.join(format!("releases/{number:04}.json"))
+    }
+}
+
+/// Counts items by topic and band.
+#[must_use]
+pub fn counts(items: &[NumberedItem]) -> BTreeMap<(&str, Band), usize> {
+    let mut counts = BTreeMap::new();
+    for Item { topic, band, .. } in items.iter().map(|entry| &entry.item) {
+        *counts.entry((topic.as_str(), *band)).or_default() += 1;
+    }
+    counts
+}
+
+fn invalid(file: &Path, line: usize, error: &serde_json::Error) -> io::Error {
+    io::Error::other(format!("{}, dòng {line}: {error} / {}, line {line}: {error}", file.display(), file.display()))
+}

@@ -1,0 +1,196 @@
+//! The command line: arguments parsed once, each command a file.
+//!
+//! `bank` works on the data folder alone; `exam` commands call a running server as an organizer.
+
+mod bank;
+mod client;
+mod exam;
+mod paper;
+mod results;
+mod serve;
+mod spec;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Khoa Bảng: ngân hàng câu hỏi, tổ chức thi, chấm và xếp hạng / question bank, examinations, scores and ranks.
+#[derive(Debug, Parser)]
+#[command(name = "exam", version)]
+pub struct Arguments {
+    /// Thư mục dữ liệu / data folder.
+    #[arg(long, global = true, env = "EXAM_DATA", default_value = "data")]
+    pub data: PathBuf,
+    /// What to do.
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Chạy máy chủ (mọi vai trò) / run the server (all roles).
+    Serve(ServeArguments),
+    /// Ngân hàng câu hỏi / question bank.
+    #[command(subcommand)]
+    Bank(BankCommand),
+    /// Kỳ thi trên máy chủ đang chạy / exams of a running server.
+    Exam(ExamArguments),
+    /// Dựng lại và kiểm tra đề của thí sinh / rebuild and verify candidates' papers.
+    #[command(subcommand)]
+    Paper(PaperCommand),
+}
+
+/// Settings of the server.
+#[derive(Clone, Debug, Args)]
+pub struct ServeArguments {
+    /// Địa chỉ lắng nghe / address to listen on; port 0 takes a free one.
+    #[arg(long, env = "EXAM_LISTEN", default_value = "127.0.0.1:7800")]
+    pub listen: String,
+    /// Dùng Redis hoặc Valkey thay cho kho nhúng / use Redis or Valkey instead of the embedded store.
+    #[arg(long, env = "EXAM_REDIS")]
+    pub redis: Option<String>,
+    /// Thi thử: chấp nhận Redis chưa đủ bền / rehearsal: accept a Redis that is not durable.
+    #[arg(long, env = "EXAM_PRACTICE")]
+    pub practice: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum BankCommand {
+    /// Nhập câu hỏi từ Word hoặc Excel / import items from Word or Excel.
+    Import {
+        /// Tệp câu hỏi / file with the questions.
+        file: PathBuf,
+        /// Tệp đáp án riêng, nếu có / file with the keys, if apart.
+        #[arg(long)]
+        key: Option<PathBuf>,
+        /// In kết quả dạng JSON / print the outcome as JSON.
+        #[arg(long)]
+        json: bool,
+        /// Chỉ xem, không lưu / look only, keep nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Xem số câu theo chủ đề và mức độ / show counts by topic and band.
+    Show,
+    /// Chốt bản phát hành mới / freeze a new release.
+    Release,
+}
+
+#[derive(Debug, Args)]
+struct ExamArguments {
+    /// Máy chủ / server.
+    #[arg(long, global = true, env = "EXAM_SERVER", default_value = "http://127.0.0.1:7800")]
+    server: String,
+    #[command(subcommand)]
+    command: ExamCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum ExamCommand {
+    /// In một tệp mô tả kỳ thi mẫu / print a sample exam file.
+    Template,
+    /// Tạo kỳ thi từ tệp mô tả (JSON) và công bố / create an exam from a file (JSON) and publish it.
+    Create {
+        /// Tệp mô tả / exam file.
+        file: PathBuf,
+        /// Chỉ lưu nháp / keep a draft only.
+        #[arg(long)]
+        draft: bool,
+    },
+    /// Công bố bản nháp / publish a draft.
+    Publish {
+        /// Tên kỳ thi / name of the exam.
+        id: String,
+    },
+    /// Mở kỳ thi / open an exam.
+    Open {
+        /// Tên kỳ thi / name of the exam.
+        id: String,
+    },
+    /// Đóng kỳ thi / close an exam.
+    Close {
+        /// Tên kỳ thi / name of the exam.
+        id: String,
+        /// Kết thúc ngay các bài đang làm / end running attempts now.
+        #[arg(long)]
+        end_running: bool,
+    },
+    /// Liệt kê các kỳ thi / list exams.
+    List,
+    /// Cấp mã dự thi: đọc CSV `mã thí sinh (32 chữ số hex),mã tỉnh`, in thêm cột mã / issue access codes for a CSV of candidate id and area.
+    Codes {
+        /// Tên kỳ thi / name of the exam.
+        id: String,
+        /// Tệp CSV / CSV file.
+        file: PathBuf,
+    },
+    /// Xuất kết quả / export results.
+    Results {
+        /// Tên kỳ thi / name of the exam.
+        id: String,
+        /// Ghi CSV vào tệp này / write CSV to this file.
+        #[arg(long)]
+        csv: Option<PathBuf>,
+        /// Ghi Excel vào tệp này / write Excel to this file.
+        #[arg(long)]
+        xlsx: Option<PathBuf>,
+    },
+    /// Tải hồ sơ lưu của kỳ thi đã đóng / download the archive of a closed exam.
+    Archive {
+        /// Tên kỳ thi / name of the exam.
+        id: String,
+        /// Thư mục nhận / folder to write to.
+        folder: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum PaperCommand {
+    /// Dựng lại đề của một thí sinh / rebuild one candidate's paper.
+    Rebuild {
+        /// Thư mục hồ sơ lưu / archive folder.
+        archive: PathBuf,
+        /// Mã thí sinh, 32 chữ số hex / candidate id, 32 hexadecimal digits.
+        #[arg(long)]
+        candidate: String,
+        /// Lượt thi / attempt.
+        #[arg(long, default_value_t = 1)]
+        attempt: u32,
+    },
+    /// Dựng lại mọi đề trong hồ sơ và so với nhật ký / rebuild all papers of an archive and compare with its log.
+    Verify {
+        /// Thư mục hồ sơ lưu / archive folder.
+        archive: PathBuf,
+    },
+}
+
+/// Does what the arguments say.
+///
+/// # Errors
+/// Whatever went wrong, with what to do about it.
+pub fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let data = arguments.data;
+    match arguments.command {
+        Command::Serve(serve) => serve::run(&data, &serve),
+        Command::Bank(BankCommand::Import { file, key, json, dry_run }) => {
+            bank::import(&data, &file, key.as_deref(), json, dry_run)
+        }
+        Command::Bank(BankCommand::Show) => bank::show(&data),
+        Command::Bank(BankCommand::Release) => bank::release(&data),
+        Command::Exam(ExamArguments { server, command }) => exam::run(&data, &server, command),
+        Command::Paper(PaperCommand::Rebuild { archive, candidate, attempt }) => paper::rebuild(&archive, &candidate, attempt),
+        Command::Paper(PaperCommand::Verify { archive }) => paper::verify(&archive),
+    }
+}
+
+/// Prints an error and its causes.
+#[expect(clippy::print_stderr, reason = "the command line speaks to a person")]
+pub fn print_error(error: &anyhow::Error) {
+    eprintln!("lỗi / error: {error:#}");
+}
+
+/// Prints a line for a person or a script.
+#[expect(clippy::print_stdout, reason = "the command line speaks to a person")]
+fn say(line: impl std::fmt::Display) {
+    println!("{line}");
+}

@@ -1,0 +1,45 @@
+//! `exam serve`: the start-up story, top to bottom, with the drain at its end.
+
+use std::{io::Write, path::Path, sync::Arc};
+
+use anyhow::Context;
+use tokio::{net::TcpListener, signal::unix::{SignalKind, signal}};
+
+use super::ServeArguments;
+use crate::{
+    clock::SystemClock,
+    secrets::Secrets,
+    server::Server,
+    store::{EmbeddedStore, RedisStore, SessionStore},
+};
+
+pub(super) fn run(data: &Path, arguments: &ServeArguments) -> anyhow::Result<()> {
+    std::fs::create_dir_all(data).with_context(|| format!("không tạo được thư mục dữ liệu / cannot make the data folder {}", data.display()))?;
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(data, arguments))
+}
+
+async fn serve(data: &Path, arguments: &ServeArguments) -> anyhow::Result<()> {
+    let secrets = Secrets::load(&data.join("secrets"))?;
+    let clock = Arc::new(SystemClock);
+    let store: Arc<dyn SessionStore> = match &arguments.redis {
+        Some(url) => Arc::new(RedisStore::connect(url, arguments.practice).await?),
+        None => Arc::new(EmbeddedStore::open(&data.join("live"), clock.clone())?),
+    };
+    let server = Server::start(data, store, clock, &secrets)?;
+    let listener = TcpListener::bind(&arguments.listen)
+        .await
+        .with_context(|| format!("không mở được cổng {0}, hãy chọn cổng khác bằng --listen / cannot listen on {0}, choose another by --listen", arguments.listen))?;
+    let address = listener.local_addr()?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    super::say(format_args!("listening on http://{address}"));
+    std::io::stdout().flush()?; // scripts wait for this line
+    let shutdown = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    server.serve(listener, shutdown).await;
+    Ok(())
+}

@@ -1,0 +1,61 @@
+//! The wall clock, the one place where it is read.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// An instant: Unix milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(pub u64);
+
+impl Timestamp {
+    /// Returns the instant `ms` later.
+    #[must_use]
+    pub fn plus_ms(self, ms: u64) -> Self {
+        Self(self.0.saturating_add(ms))
+    }
+}
+
+/// Tells the time. Below `engine/` time is an argument.
+pub trait Clock: Send + Sync + 'static {
+    /// Returns the present instant.
+    fn now(&self) -> Timestamp;
+}
+
+/// The machine's clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the seam that the rule points to"
+    )]
+    fn now(&self) -> Timestamp {
+        let since_epoch = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .expect("the clock stands after 1970");
+        Timestamp(u64::try_from(since_epoch.as_millis()).expect("fits for 500 million years"))
+    }
+}
+
+/// A clock that tests move.
+#[derive(Debug, Default)]
+pub struct ManualClock(AtomicU64);
+
+impl ManualClock {
+    /// Starts at an instant.
+    #[must_use]
+    pub fn at(now: Timestamp) -> Self {
+        Self(AtomicU64::new(now.0))
+    }
+
+    /// Moves forward.
+    pub fn advance_ms(&self, ms: u64) {
+        self.0.fetch_add(ms, Ordering::SeqCst);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(self.0.load(Ordering::SeqCst))
+    }
+}

@@ -1,0 +1,284 @@
+//! What the product does, one operation a file: order the steps, let the rules decide, commit, answer.
+//!
+//! Live sessions are cached, one cell a candidate. A cell is locked while its commit is on the way, so this engine
+//! never races with itself; against other engines the store's version check decides, and the loser loads again.
+//! Invariant: memory changes only after the store has accepted; after any doubt the cell is emptied and loaded anew.
+
+mod close_exam;
+mod create_exam;
+mod expire;
+mod export_exam;
+mod get_paper;
+mod get_result;
+mod get_session;
+mod live_exam;
+mod publish_exam;
+mod registry;
+mod save_answers;
+mod start_attempt;
+mod submit_attempt;
+mod tail_log;
+
+use std::{path::{Path, PathBuf}, sync::Arc};
+
+pub use export_exam::ArchivePiece;
+pub use get_paper::{PaperView, SectionView};
+pub use live_exam::LiveExam;
+use proto::{exam::v1 as wire, grader::v1::grader_service_client::GraderServiceClient};
+pub(crate) use registry::ExamFiles;
+use registry::Registry;
+pub use close_exam::MAX_CODES;
+pub use save_answers::{MAX_ANSWERS, Receipt};
+pub use start_attempt::StartedAttempt;
+pub use tail_log::{MAX_ENTRIES, TailBatch};
+use tonic::transport::Channel;
+
+use crate::{
+    bank::Bank,
+    clock::Clock,
+    id::{CandidateId, ExamId, SessionKey},
+    secrets::Secrets,
+    session::{self, Change, Session},
+    store::{self, SessionStore, decode_session, encode_change},
+    token::{CodeError, SessionRef, Signer},
+};
+
+/// Times an operation is tried when other writers come in between. One candidate has one device that writes, so more
+/// than a second try is rare; five tell a loop from bad luck.
+const MAX_TRIES: u32 = 5;
+/// A client asks again after this many milliseconds.
+pub const NEXT_POLL_MS: u32 = 2_000;
+
+/// Why an operation was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The rules of the sitting.
+    #[error(transparent)]
+    Session(#[from] session::Error),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// Bank, blueprint or draw.
+    #[error(transparent)]
+    Bank(#[from] question_bank::Error),
+    /// There is no such exam.
+    #[error("no such exam")]
+    ExamNotFound,
+    /// The name is taken by an exam that cannot be replaced.
+    #[error("the exam exists and is no draft")]
+    ExamExists,
+    /// The exam's state does not allow it.
+    #[error("the exam is {state:?}")]
+    ExamState {
+        /// Where it stands.
+        state: wire::ExamState,
+    },
+    /// The access code.
+    #[error("the access code is refused: {0:?}")]
+    AccessCode(CodeError),
+    /// The session token.
+    #[error("the token is refused")]
+    Token,
+    /// The caller's role.
+    #[error("the role may not do this")]
+    PermissionDenied,
+    /// A field is missing or out of range.
+    #[error("{field}: {what}")]
+    Invalid {
+        /// Name of the field.
+        field: &'static str,
+        /// What is wanted, Vietnamese / English.
+        what: String,
+    },
+    /// The area is not in the map edition.
+    #[error("area {area:?} is unknown")]
+    AreaUnknown {
+        /// As sent.
+        area: String,
+    },
+    /// More answers than a message takes.
+    #[error("too many answers")]
+    TooManyAnswers,
+    /// A reader names a position that is not there.
+    #[error("position {position} of partition {partition} is not there")]
+    PositionUnknown {
+        /// Partition.
+        partition: u32,
+        /// Position.
+        position: u64,
+    },
+    /// There is nothing to publish.
+    #[error("no such release")]
+    ReleaseNotFound,
+    /// Not yet graded, or policy says later.
+    #[error("the result is not there yet")]
+    ResultNotReady,
+    /// The grader refused or does not answer.
+    #[error("grader: {0}")]
+    Grader(Box<tonic::Status>),
+    /// A file of the data folder.
+    #[error("data folder: {0}")]
+    File(#[from] std::io::Error),
+}
+
+impl From<tonic::Status> for Error {
+    fn from(status: tonic::Status) -> Self {
+        Self::Grader(Box::new(status))
+    }
+}
+
+/// Result of an operation.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// All operations, over one store and one data folder.
+pub struct Engine {
+    store: Arc<dyn SessionStore>,
+    clock: Arc<dyn Clock>,
+    signer: Signer,
+    data: PathBuf,
+    exams: Registry,
+    grader: GraderServiceClient<Channel>,
+    grader_token: tonic::metadata::MetadataValue<tonic::metadata::Ascii>,
+}
+
+impl Engine {
+    /// Puts an engine together and loads the exams of the data folder.
+    ///
+    /// # Errors
+    /// [`Error::File`] or [`Error::Bank`] if an exam's files cannot be read.
+    pub fn new(data: &Path, store: Arc<dyn SessionStore>, clock: Arc<dyn Clock>, secrets: &Secrets, grader: Channel) -> Result<Self> {
+        let token = format!("Bearer {}", secrets.service.reveal());
+        Ok(Self {
+            store,
+            clock,
+            signer: Signer::new(&secrets.access_code, &secrets.session_token, &secrets.receipt),
+            exams: Registry::load(data)?,
+            data: data.to_owned(),
+            grader: GraderServiceClient::new(grader),
+            grader_token: token.parse().expect("hexadecimal digits are ASCII"),
+        })
+    }
+
+    /// Returns the clock's instant.
+    #[must_use]
+    pub fn now(&self) -> crate::clock::Timestamp {
+        self.clock.now()
+    }
+
+    /// Reads a session token.
+    ///
+    /// # Errors
+    /// [`Error::Token`].
+    pub fn check_token(&self, token: &str) -> Result<SessionRef> {
+        self.signer.check_token(token).ok_or(Error::Token)
+    }
+
+    /// Returns all exams as stored, by name.
+    #[must_use]
+    pub fn list_exams(&self) -> Vec<wire::Exam> {
+        self.exams.list()
+    }
+
+    /// Returns one exam as stored.
+    ///
+    /// # Errors
+    /// [`Error::ExamNotFound`].
+    pub fn get_exam(&self, exam_id: &str) -> Result<wire::Exam> {
+        self.exams.get(exam_id).ok_or(Error::ExamNotFound)
+    }
+
+    /// Returns a published exam.
+    ///
+    /// # Errors
+    /// [`Error::ExamNotFound`], [`Error::ExamState`] for a draft.
+    pub fn published(&self, exam_id: &str) -> Result<Arc<LiveExam>> {
+        self.exams.live(exam_id).ok_or_else(|| match self.exams.get(exam_id) {
+            Some(exam) => Error::ExamState { state: exam.state() },
+            None => Error::ExamNotFound,
+        })
+    }
+
+    /// Returns all published exams, and tells of changes to the list.
+    #[must_use]
+    pub fn watch_exams(&self) -> tokio::sync::watch::Receiver<Vec<Arc<LiveExam>>> {
+        self.exams.watch()
+    }
+
+    /// Returns a client of the grader.
+    #[must_use]
+    pub fn grader(&self) -> GraderServiceClient<Channel> {
+        self.grader.clone()
+    }
+
+    /// Wraps a message to the grader with the service token.
+    #[must_use]
+    pub fn to_grader<T>(&self, message: T) -> tonic::Request<T> {
+        let mut request = tonic::Request::new(message);
+        request.metadata_mut().insert("authorization", self.grader_token.clone());
+        request
+    }
+
+    pub(crate) fn bank(&self) -> Bank {
+        Bank::new(&self.data)
+    }
+
+    fn exam_of(&self, session: &SessionRef) -> Result<Arc<LiveExam>> {
+        self.exams.by_tag(session.exam_tag).ok_or(Error::Token)
+    }
+
+    async fn load(&self, exam: &LiveExam, key: &SessionKey) -> Result<Option<Session>> {
+        let Some(record) = self.store.load(key).await? else {
+            return Ok(None);
+        };
+        let draw = |attempt| exam.draw(key.candidate, attempt).map_err(|error| error.to_string());
+        let session = decode_session(key.candidate, record, draw);
+        session.map(Some).map_err(|corrupt| store::Error::Corrupt(corrupt.0).into())
+    }
+
+    /// Lets `decide` look at the session and commits what it wants; then `then` makes the answer.
+    ///
+    /// `decide` may run again after a conflict, on the session as loaded anew.
+    async fn transact<T>(
+        &self,
+        exam: &LiveExam,
+        candidate: CandidateId,
+        decide: impl Fn(&Session) -> Result<Option<Change>> + Send + Sync,
+        then: impl FnOnce(&Session) -> T + Send,
+    ) -> Result<T> {
+        let key = exam.key(candidate);
+        for _ in 0..MAX_TRIES {
+            let cell = exam.cell(candidate);
+            let mut slot = cell.lock().await;
+            if slot.is_none() {
+                *slot = self.load(exam, &key).await?;
+            }
+            let session = slot.as_mut().ok_or(Error::Token)?;
+            let Some(change) = decide(session)? else {
+                return Ok(then(session));
+            };
+            match self.store.commit(&key, encode_change(session, &change)).await {
+                Ok(version) => {
+                    session.apply(change, version);
+                    if !session.running() {
+                        exam.forget(candidate);
+                    }
+                    return Ok(then(session));
+                }
+                Err(store::Error::Conflict) => *slot = None,
+                Err(error) => {
+                    *slot = None;
+                    return Err(error.into());
+                }
+            }
+        }
+        Err(store::Error::Conflict.into())
+    }
+}
+
+/// Checks an exam's name.
+pub(crate) fn exam_id(name: &str) -> Result<ExamId> {
+    ExamId::parse(name).ok_or_else(|| Error::Invalid {
+        field: "exam_id",
+        what: "chữ thường, chữ số và gạch nối, 1 đến 40 ký tự / lower-case letters, digits and hyphens, 1 to 40 characters".to_owned(),
+    })
+}

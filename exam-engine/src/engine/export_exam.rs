@@ -1,0 +1,108 @@
+//! Writes the archive of a closed exam (docs/FORMATS.md, section 7), piece by piece.
+//!
+//! Invariant (P10): nothing is exported while an attempt runs or the grader has not folded the whole log.
+
+use std::time::Duration;
+
+use prost::{Message, bytes::Bytes};
+use proto::{exam::v1::ExamState, grader::v1::ExportResultRequest};
+use tokio::sync::mpsc;
+use tonic::Code;
+
+use super::{Engine, Error, Result};
+use crate::{clock::Timestamp, secrets::Key};
+
+/// Bytes in one piece.
+const PIECE: usize = 256 << 10;
+/// How long the grader may take to catch up before the caller is told to come again.
+const GRADER_PATIENCE: Duration = Duration::from_secs(30);
+
+/// A piece of one file of the archive.
+pub struct ArchivePiece {
+    /// File name; pieces of one file follow each other.
+    pub file: &'static str,
+    /// The bytes.
+    pub data: Bytes,
+}
+
+impl Engine {
+    /// Sends the archive's pieces; a reader that went away ends it.
+    ///
+    /// # Errors
+    /// [`Error::ExamState`] unless closed, [`Error::ResultNotReady`] while attempts run or grading is behind.
+    pub async fn export_exam(&self, exam_id: &str, pieces: mpsc::Sender<Result<ArchivePiece>>) -> Result<()> {
+        let live = self.published(exam_id)?;
+        if live.state() != ExamState::Closed {
+            return Err(Error::ExamState { state: live.state() });
+        }
+        let (running, next) = self.store.due(&live.id, live.n_partitions, Timestamp(0), 1).await?;
+        if !running.is_empty() || next.is_some() {
+            return Err(Error::ResultNotReady);
+        }
+        let paths = self.exams.files(exam_id);
+        send(&pieces, "exam.bin", live.exam().encode_to_vec()).await;
+        send(&pieces, "paper.bin", std::fs::read(&paths.paper)?).await;
+        let secret = Key::load_or_generate(&paths.secret)?;
+        send(&pieces, "secret.hex", format!("{}\n", hex::encode(secret.0)).into_bytes()).await;
+        let ends = self.store.log_ends(&live.id, live.n_partitions).await?;
+        self.send_log(&live, &ends, &pieces).await?;
+        self.send_result(exam_id, ends, &pieces).await
+    }
+
+    /// Partition after partition: the order of the archive.
+    async fn send_log(&self, exam: &super::LiveExam, ends: &[u64], pieces: &mpsc::Sender<Result<ArchivePiece>>) -> Result<()> {
+        let mut buffer = Vec::with_capacity(PIECE);
+        for (partition, end) in (0u32..).zip(ends) {
+            let mut position = 0;
+            while position < *end {
+                for event in self.store.read_log(&exam.id, partition, position, super::MAX_ENTRIES).await? {
+                    position += 1;
+                    let event = proto::exam::v1::Event::decode(event).map_err(|error| crate::store::Error::Corrupt(error.to_string()))?;
+                    let entry = proto::exam::v1::LogEntry { partition, position, event: Some(event) };
+                    entry.encode_length_delimited(&mut buffer).expect("a Vec grows");
+                }
+                if buffer.len() >= PIECE {
+                    send(pieces, "log.bin", std::mem::take(&mut buffer)).await;
+                }
+            }
+        }
+        send(pieces, "log.bin", buffer).await;
+        Ok(())
+    }
+
+    async fn send_result(&self, exam_id: &str, ends: Vec<u64>, pieces: &mpsc::Sender<Result<ArchivePiece>>) -> Result<()> {
+        let request = ExportResultRequest { exam_id: exam_id.to_owned(), ends };
+        let give_up = tokio::time::Instant::now() + GRADER_PATIENCE;
+        let mut stream = loop {
+            match self.grader().export_result(self.to_grader(request.clone())).await {
+                Ok(stream) => break stream.into_inner(),
+                Err(status) if status.code() == Code::FailedPrecondition => {
+                    if tokio::time::Instant::now() > give_up {
+                        return Err(Error::ResultNotReady);
+                    }
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                Err(status) => return Err(status.into()),
+            }
+        };
+        while let Some(piece) = stream.message().await? {
+            let file = match piece.file.as_str() {
+                "result.tsv" => "result.tsv",
+                _ => "key.bin",
+            };
+            send(pieces, file, piece.data).await;
+        }
+        Ok(())
+    }
+}
+
+async fn send(pieces: &mpsc::Sender<Result<ArchivePiece>>, file: &'static str, data: impl Into<Bytes>) {
+    let mut data: Bytes = data.into();
+    loop {
+        let piece = data.split_to(data.len().min(PIECE));
+        let _ = pieces.send(Ok(ArchivePiece { file, data: piece })).await; // the reader may have gone
+        if data.is_empty() {
+            return;
+        }
+    }
+}

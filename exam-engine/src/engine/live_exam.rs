@@ -1,0 +1,138 @@
+//! A published exam in memory: what a candidate's call needs, and the cells of running sessions.
+
+use std::{cell::RefCell, sync::{Arc, RwLock}};
+
+use dashmap::DashMap;
+use proto::{bank::v1::{ItemType, PaperHalf}, exam::v1 as wire};
+use question_bank::{draw::{Drawer, Scratch}, paper::Paper, release::read_paper_half};
+use tokio::sync::Mutex;
+
+use super::{Result, exam_id};
+use crate::{
+    clock::Timestamp,
+    id::{CandidateId, ExamId, SessionKey},
+    session::{ItemShape, Round, Rules, Session},
+};
+
+/// Sessions kept in memory, about 2 KiB each; beyond it sessions are loaded for each call, which is slower but right.
+const MAX_CELLS: usize = 1_000_000;
+
+pub(super) type Cell = Arc<Mutex<Option<Session>>>;
+
+/// A published exam.
+pub struct LiveExam {
+    /// Its name.
+    pub id: ExamId,
+    /// The rules of its sittings.
+    pub rules: Rules,
+    /// The paper half.
+    pub half: PaperHalf,
+    /// Number of log partitions.
+    pub n_partitions: u32,
+    drawer: Drawer,
+    shapes: Vec<ItemShape>,
+    exam: RwLock<wire::Exam>,
+    cells: DashMap<CandidateId, Cell>,
+}
+
+impl LiveExam {
+    /// Takes an exam and its files.
+    ///
+    /// # Errors
+    /// [`Error::Bank`] if the package is damaged.
+    pub fn new(exam: wire::Exam, paper_half: &[u8], secret: &[u8; 32]) -> Result<Self> {
+        let half = read_paper_half(paper_half, &exam.paper_hash)?;
+        let spec = exam.spec.clone().unwrap_or_default();
+        let rules = spec.rules.unwrap_or_default();
+        Ok(Self {
+            id: exam_id(&spec.exam_id)?,
+            rules: session_rules(&rules),
+            n_partitions: spec.n_partitions,
+            drawer: Drawer::new(&half, secret)?,
+            shapes: half.items.iter().map(|item| shape(item.r#type(), item.options.len())).collect(),
+            half,
+            exam: RwLock::new(exam),
+            cells: DashMap::new(),
+        })
+    }
+
+    /// Returns the exam as stored.
+    #[must_use]
+    pub fn exam(&self) -> wire::Exam {
+        self.exam.read().expect("no panic under this lock").clone()
+    }
+
+    /// Returns where the exam stands.
+    #[must_use]
+    pub fn state(&self) -> wire::ExamState {
+        self.exam.read().expect("no panic under this lock").state()
+    }
+
+    pub(super) fn set(&self, exam: wire::Exam) {
+        *self.exam.write().expect("no panic under this lock") = exam;
+    }
+
+    /// Returns the title as shown.
+    #[must_use]
+    pub fn title(&self) -> String {
+        let exam = self.exam.read().expect("no panic under this lock");
+        exam.spec.as_ref().map(|spec| spec.title.clone()).unwrap_or_default()
+    }
+
+    /// Draws the paper of an attempt.
+    ///
+    /// # Errors
+    /// [`question_bank::Error::Infeasible`]; publication has proven that it does not happen.
+    pub fn draw(&self, candidate: CandidateId, attempt: u32) -> question_bank::Result<Paper> {
+        thread_local!(static SCRATCH: RefCell<Scratch> = RefCell::default());
+        SCRATCH.with_borrow_mut(|scratch| self.drawer.draw(&candidate.0, attempt, scratch))
+    }
+
+    /// Returns the drawer.
+    #[must_use]
+    pub fn drawer(&self) -> &Drawer {
+        &self.drawer
+    }
+
+    pub(super) fn shape(&self, index: u32) -> ItemShape {
+        self.shapes[index as usize]
+    }
+
+    pub(super) fn key(&self, candidate: CandidateId) -> SessionKey {
+        SessionKey { exam: self.id.clone(), partition: candidate.partition(self.n_partitions), candidate }
+    }
+
+    /// Returns the candidate's cell; an empty one is to be filled from the store.
+    pub(super) fn cell(&self, candidate: CandidateId) -> Cell {
+        if let Some(cell) = self.cells.get(&candidate) {
+            return Arc::clone(&cell);
+        }
+        if self.cells.len() >= MAX_CELLS {
+            return Cell::default();
+        }
+        Arc::clone(&self.cells.entry(candidate).or_default())
+    }
+
+    pub(super) fn forget(&self, candidate: CandidateId) {
+        self.cells.remove(&candidate);
+    }
+}
+
+fn shape(item_type: ItemType, n_options: usize) -> ItemShape {
+    ItemShape { item_type, n_options: u8::try_from(n_options).expect("the drawer has checked it") }
+}
+
+fn session_rules(rules: &wire::ExamRules) -> Rules {
+    let round = |round: &wire::Round| Round {
+        round: round.round,
+        opens_at: Timestamp(round.opens_at_ms),
+        closes_at: Timestamp(round.closes_at_ms),
+    };
+    Rules {
+        duration_ms: rules.duration_ms,
+        grace_ms: rules.grace_ms,
+        rounds: rules.rounds.iter().map(round).collect(),
+        attempts_per_round: rules.attempts_per_round,
+        attempts_in_all: rules.attempts_in_all,
+    }
+}

@@ -1,0 +1,85 @@
+//! Stores answers and proves it.
+
+use super::{Engine, Error, LiveExam, Result};
+use crate::{
+    clock::Timestamp,
+    session::{self, Chain, NewAnswer, Saved, Session},
+    store::{self, Durability},
+    token::{ReceiptFacts, SessionRef},
+};
+
+/// Answers in one message: what a phone gathers in a tunnel; more would delay others.
+pub const MAX_ANSWERS: usize = 32;
+
+/// Proof that answers are stored.
+#[derive(Clone, Debug)]
+pub struct Receipt {
+    /// All answers up to this number.
+    pub seq: u32,
+    /// Head of the chain there.
+    pub chain: Chain,
+    /// When it was given.
+    pub at: Timestamp,
+    /// How durable they are.
+    pub durability: Durability,
+    /// HMAC-SHA256 (docs/FORMATS.md, section 3).
+    pub mac: [u8; 32],
+    /// The deadline as it stands.
+    pub deadline: Timestamp,
+}
+
+impl Engine {
+    /// Stores a candidate's answers; returns once they are durable.
+    ///
+    /// # Errors
+    /// The first answer at fault, the deadline, another device, or the store; then nothing of the message is stored, or
+    /// sending it again finds out.
+    pub async fn save_answers(&self, caller: &SessionRef, answers: &[NewAnswer]) -> Result<Receipt> {
+        if answers.len() > MAX_ANSWERS {
+            return Err(Error::TooManyAnswers);
+        }
+        let exam = self.exam_of(caller)?;
+        let shape = |index| exam.shape(index);
+        let decide = |session: &Session| {
+            session.check_writer(caller.attempt, caller.epoch)?;
+            match session.save_answers(&exam.rules, shape, answers, self.clock.now())? {
+                Saved::Already => Ok(None),
+                Saved::With(change) => Ok(Some(change)),
+            }
+        };
+        let receipt = self.transact(&exam, caller.candidate, decide, |session| self.receipt(&exam, session)).await;
+        self.as_deadline(&exam, caller, receipt).await
+    }
+
+    pub(super) fn receipt(&self, exam: &LiveExam, session: &Session) -> Receipt {
+        let (at, durability) = (self.clock.now(), self.store.durability());
+        let mac = self.signer.receipt_mac(&ReceiptFacts {
+            exam: &exam.id,
+            candidate: session.candidate,
+            attempt: session.head.attempt,
+            seq: session.progress.last_seq,
+            chain: &session.progress.chain,
+            at,
+            durability,
+        });
+        Receipt {
+            seq: session.progress.last_seq,
+            chain: session.progress.chain,
+            at,
+            durability,
+            mac,
+            deadline: session.progress.deadline,
+        }
+    }
+
+    /// The store's clock may refuse what this engine's clock allowed; to the candidate that is the deadline.
+    pub(super) async fn as_deadline<T>(&self, exam: &LiveExam, caller: &SessionRef, outcome: Result<T>) -> Result<T> {
+        match outcome {
+            Err(Error::Store(store::Error::TooLate)) => {
+                let session = self.load(exam, &exam.key(caller.candidate)).await?.ok_or(Error::Token)?;
+                Err(session::Error::DeadlinePassed { deadline: session.progress.deadline }.into())
+            }
+            other => other,
+        }
+    }
+}

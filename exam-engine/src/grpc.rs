@@ -1,0 +1,14 @@
+//! The gRPC face: decode, call one operation, encode. Refusals become statuses in [`status`] alone.
+
+pub mod auth;
+pub mod candidate;
+mod convert;
+pub mod grader;
+pub mod log;
+pub mod organizer;
+pub mod status;
+
+pub use candidate::Candidate;
+pub use grader::Grader;
+pub use log::Log;
+pub use organizer::Organizer;

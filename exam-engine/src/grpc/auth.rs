@@ -1,0 +1,75 @@
+//! Who calls: a candidate by session token, an organizer or a service by its word. Everything else is refused.
+
+use tonic::{Status, metadata::MetadataMap};
+
+use super::status::to_status;
+use crate::{
+    engine::{Engine, Error},
+    secrets::{Secrets, Token},
+    token::SessionRef,
+};
+
+/// The words that open the calls of roles.
+#[derive(Clone)]
+pub struct Roles {
+    organizer: Token,
+    service: Token,
+}
+
+impl Roles {
+    /// Takes the words.
+    #[must_use]
+    pub fn new(secrets: &Secrets) -> Self {
+        Self { organizer: secrets.organizer.clone(), service: secrets.service.clone() }
+    }
+
+    /// Lets an organizer pass.
+    ///
+    /// # Errors
+    /// `UNAUTHENTICATED` without a token, `PERMISSION_DENIED` with another one.
+    #[expect(clippy::result_large_err, reason = "tonic's own error type")]
+    pub fn organizer(&self, metadata: &MetadataMap) -> Result<(), Status> {
+        self.check(metadata, &[&self.organizer])
+    }
+
+    /// Lets a service of the operator pass.
+    ///
+    /// # Errors
+    /// As [`Roles::organizer`].
+    #[expect(clippy::result_large_err, reason = "tonic's own error type")]
+    pub fn service(&self, metadata: &MetadataMap) -> Result<(), Status> {
+        self.check(metadata, &[&self.service])
+    }
+
+    /// Lets organizers and services pass.
+    ///
+    /// # Errors
+    /// As [`Roles::organizer`].
+    #[expect(clippy::result_large_err, reason = "tonic's own error type")]
+    pub fn organizer_or_service(&self, metadata: &MetadataMap) -> Result<(), Status> {
+        self.check(metadata, &[&self.organizer, &self.service])
+    }
+
+    #[expect(clippy::result_large_err, reason = "tonic's own error type")]
+    fn check(&self, metadata: &MetadataMap, allowed: &[&Token]) -> Result<(), Status> {
+        let given = bearer(metadata).ok_or_else(|| to_status(Error::Token))?;
+        if allowed.iter().any(|token| token.matches(given)) {
+            return Ok(());
+        }
+        Err(to_status(Error::PermissionDenied))
+    }
+}
+
+/// Reads the caller's session token.
+///
+/// # Errors
+/// `UNAUTHENTICATED` if it is missing or refused.
+#[expect(clippy::result_large_err, reason = "tonic's own error type")]
+pub fn candidate(engine: &Engine, metadata: &MetadataMap) -> Result<SessionRef, Status> {
+    let token = bearer(metadata).ok_or_else(|| to_status(Error::Token))?;
+    engine.check_token(token).map_err(to_status)
+}
+
+fn bearer(metadata: &MetadataMap) -> Option<&str> {
+    metadata.get("authorization")?.to_str().ok()?.strip_prefix("Bearer ")
+}

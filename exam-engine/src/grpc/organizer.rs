@@ -1,0 +1,157 @@
+//! Organizers' calls.
+
+use std::{sync::Arc, time::Duration};
+
+use proto::{
+    exam::v1::{
+        CloseExamRequest, CloseExamResponse, CreateExamRequest, CreateExamResponse, ExportExamRequest, ExportExamResponse,
+        GetExamRequest, GetExamResponse, GetStandingsRequest, GetStandingsResponse, IssueCodesRequest, IssueCodesResponse,
+        ListExamsRequest, ListExamsResponse, OpenExamRequest, OpenExamResponse, PublishExamRequest, PublishExamResponse,
+        WatchExamRequest, WatchExamResponse, organizer_service_server::OrganizerService,
+    },
+    grader::v1 as grader,
+};
+use tokio::sync::mpsc;
+use tokio_stream::{StreamExt, wrappers::ReceiverStream};
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{auth::Roles, convert, status::to_status};
+use crate::engine::{Engine, Error, LiveExam};
+
+/// Messages on their way to one reader.
+const MAX_IN_FLIGHT: usize = 4;
+/// A grader learns of a new exam within moments; a watcher that comes first waits this often for this long.
+const GRADER_TRIES: u32 = 20;
+const GRADER_PAUSE: Duration = Duration::from_millis(100);
+
+/// The organizers' service.
+#[derive(Clone)]
+pub struct Organizer {
+    engine: Arc<Engine>,
+    roles: Roles,
+}
+
+impl Organizer {
+    /// Takes the engine and the words of the roles.
+    #[must_use]
+    pub fn new(engine: Arc<Engine>, roles: Roles) -> Self {
+        Self { engine, roles }
+    }
+
+    /// Lets an organizer in and unwraps the message.
+    #[expect(clippy::result_large_err, reason = "tonic's own error type")]
+    fn enter<T>(&self, request: Request<T>) -> Result<T, Status> {
+        self.roles.organizer(request.metadata())?;
+        Ok(request.into_inner())
+    }
+
+    async fn grader_watch(&self, exam_id: &str) -> Result<Streaming<WatchExamResponse>, Status> {
+        let mut tries = 0;
+        loop {
+            let request = grader::WatchExamRequest { exam_id: exam_id.to_owned() };
+            match self.engine.grader().watch_exam(self.engine.to_grader(request)).await {
+                Ok(stream) => return Ok(stream.into_inner()),
+                Err(_) if tries < GRADER_TRIES => tries += 1,
+                Err(status) => return Err(status),
+            }
+            tokio::time::sleep(GRADER_PAUSE).await;
+        }
+    }
+}
+
+/// Adds the exam's state, which the grader does not know.
+fn with_state(exam: &LiveExam, mut counts: WatchExamResponse) -> WatchExamResponse {
+    counts.state = exam.state().into();
+    counts
+}
+
+#[tonic::async_trait]
+impl OrganizerService for Organizer {
+    async fn create_exam(&self, request: Request<CreateExamRequest>) -> Result<Response<CreateExamResponse>, Status> {
+        let spec = self.enter(request)?.spec.unwrap_or_default();
+        let exam = self.engine.create_exam(spec).map_err(to_status)?;
+        Ok(Response::new(CreateExamResponse { exam: Some(exam) }))
+    }
+
+    async fn publish_exam(&self, request: Request<PublishExamRequest>) -> Result<Response<PublishExamResponse>, Status> {
+        let exam = self.engine.publish_exam(&self.enter(request)?.exam_id).map_err(to_status)?;
+        Ok(Response::new(PublishExamResponse { exam: Some(exam) }))
+    }
+
+    async fn open_exam(&self, request: Request<OpenExamRequest>) -> Result<Response<OpenExamResponse>, Status> {
+        let exam = self.engine.open_exam(&self.enter(request)?.exam_id).map_err(to_status)?;
+        Ok(Response::new(OpenExamResponse { exam: Some(exam) }))
+    }
+
+    async fn close_exam(&self, request: Request<CloseExamRequest>) -> Result<Response<CloseExamResponse>, Status> {
+        let request = self.enter(request)?;
+        let (exam, n_ended) = self.engine.close_exam(&request.exam_id, request.end_running).await.map_err(to_status)?;
+        Ok(Response::new(CloseExamResponse { exam: Some(exam), n_ended }))
+    }
+
+    async fn get_exam(&self, request: Request<GetExamRequest>) -> Result<Response<GetExamResponse>, Status> {
+        let exam = self.engine.get_exam(&self.enter(request)?.exam_id).map_err(to_status)?;
+        Ok(Response::new(GetExamResponse { exam: Some(exam) }))
+    }
+
+    async fn list_exams(&self, request: Request<ListExamsRequest>) -> Result<Response<ListExamsResponse>, Status> {
+        self.enter(request)?;
+        Ok(Response::new(ListExamsResponse { exams: self.engine.list_exams() }))
+    }
+
+    async fn issue_codes(&self, request: Request<IssueCodesRequest>) -> Result<Response<IssueCodesResponse>, Status> {
+        let request = self.enter(request)?;
+        let persons: Result<Vec<_>, Error> = request.persons.into_iter().map(convert::ticket).collect();
+        let codes = persons.and_then(|persons| self.engine.issue_codes(&request.exam_id, &persons)).map_err(to_status)?;
+        Ok(Response::new(IssueCodesResponse { codes }))
+    }
+
+    type WatchExamStream = ReceiverStream<Result<WatchExamResponse, Status>>;
+
+    async fn watch_exam(&self, request: Request<WatchExamRequest>) -> Result<Response<Self::WatchExamStream>, Status> {
+        let exam_id = self.enter(request)?.exam_id;
+        let exam = self.engine.published(&exam_id).map_err(to_status)?;
+        let mut counts = self.grader_watch(&exam_id).await?;
+        let (sender, receiver) = mpsc::channel(MAX_IN_FLIGHT);
+        tokio::spawn(async move {
+            while let Some(counts) = counts.next().await {
+                let counts = counts.map(|counts| with_state(&exam, counts));
+                if sender.send(counts).await.is_err() {
+                    return; // the reader has gone
+                }
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn get_standings(&self, request: Request<GetStandingsRequest>) -> Result<Response<GetStandingsResponse>, Status> {
+        let GetStandingsRequest { exam_id, scope, offset, limit } = self.enter(request)?;
+        let request = self.engine.to_grader(grader::GetStandingsRequest { exam_id, scope, offset, limit });
+        let page = self.engine.grader().get_standings(request).await?.into_inner();
+        Ok(Response::new(GetStandingsResponse { rows: page.rows, n_ranked: page.n_ranked }))
+    }
+
+    type ExportExamStream = ReceiverStream<Result<ExportExamResponse, Status>>;
+
+    async fn export_exam(&self, request: Request<ExportExamRequest>) -> Result<Response<Self::ExportExamStream>, Status> {
+        let exam_id = self.enter(request)?.exam_id;
+        self.engine.published(&exam_id).map_err(to_status)?;
+        let (sender, receiver) = mpsc::channel(MAX_IN_FLIGHT);
+        let (pieces, mut made) = mpsc::channel(1);
+        let engine = Arc::clone(&self.engine);
+        tokio::spawn(async move {
+            if let Err(error) = engine.export_exam(&exam_id, pieces.clone()).await {
+                let _ = pieces.send(Err(error)).await; // the reader may have gone
+            }
+        });
+        tokio::spawn(async move {
+            while let Some(piece) = made.recv().await {
+                let message = piece.map(|piece| ExportExamResponse { file: piece.file.to_owned(), data: piece.data });
+                if sender.send(message.map_err(to_status)).await.is_err() {
+                    return; // the reader has gone
+                }
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+}

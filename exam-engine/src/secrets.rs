@@ -1,0 +1,110 @@
+//! The secrets of an installation: five kinds with five holders, each a file of its own, made at the first start.
+//!
+//! | file in `secrets/` | what it does | who needs it | to change it |
+//! | --- | --- | --- | --- |
+//! | `access-code.key` | signs candidates' access codes | engines | delete, restart, issue codes again |
+//! | `session-token.key` | signs session tokens | engines | delete, restart; candidates start again with their code |
+//! | `receipt.key` | signs receipts | engines, auditors | keep as long as receipts may be shown |
+//! | `organizer.token` | opens organizers' calls | organizers | delete, restart |
+//! | `service.token` | opens the log and the grader | roles among themselves | delete, restart all roles |
+//!
+//! The exam secret of each exam (`exam-<id>.secret`) belongs to the control role; it is revealed after the close.
+//! None of them is ever logged.
+
+use std::{io, path::Path};
+
+use rand::{TryRng, rngs::SysRng};
+use subtle::ConstantTimeEq;
+
+use crate::files;
+
+/// 32 secret bytes.
+#[derive(Clone)]
+pub struct Key(pub(crate) [u8; 32]);
+
+impl Key {
+    /// Draws a new one from the operating system.
+    ///
+    /// # Errors
+    /// When the operating system gives no randomness.
+    pub fn generate() -> io::Result<Self> {
+        let mut bytes = [0; 32];
+        SysRng.try_fill_bytes(&mut bytes).map_err(io::Error::other)?;
+        Ok(Self(bytes))
+    }
+
+    /// Reads the file, or makes it.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written, or holds something else.
+    pub fn load_or_generate(file: &Path) -> io::Result<Self> {
+        match std::fs::read_to_string(file) {
+            Ok(text) => {
+                let bytes = hex::decode(text.trim()).ok().and_then(|bytes| bytes.try_into().ok());
+                bytes.map(Self).ok_or_else(|| {
+                    io::Error::other(format!(
+                        "{}: cần 64 chữ số thập lục phân / 64 hexadecimal digits are expected",
+                        file.display()
+                    ))
+                })
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let key = Self::generate()?;
+                files::write_secret(file, hex::encode(key.0).as_bytes())?;
+                Ok(key)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// A word that opens a role's calls.
+#[derive(Clone)]
+pub struct Token(String);
+
+impl Token {
+    /// Compares in constant time.
+    #[must_use]
+    pub fn matches(&self, given: &str) -> bool {
+        self.0.as_bytes().ct_eq(given.as_bytes()).into()
+    }
+
+    /// Returns the word, to be sent.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+/// All secrets that the roles of one process hold.
+#[derive(Clone)]
+pub struct Secrets {
+    /// Signs access codes.
+    pub access_code: Key,
+    /// Signs session tokens.
+    pub session_token: Key,
+    /// Signs receipts.
+    pub receipt: Key,
+    /// Opens organizers' calls.
+    pub organizer: Token,
+    /// Opens the log and the grader.
+    pub service: Token,
+}
+
+impl Secrets {
+    /// Reads the folder, making what is missing.
+    ///
+    /// # Errors
+    /// When a file cannot be read or written.
+    pub fn load(folder: &Path) -> io::Result<Self> {
+        let key = |name: &str| Key::load_or_generate(&folder.join(name));
+        let token = |name: &str| key(name).map(|key| Token(hex::encode(key.0)));
+        Ok(Self {
+            access_code: key("access-code.key")?,
+            session_token: key("session-token.key")?,
+            receipt: key("receipt.key")?,
+            organizer: token("organizer.token")?,
+            service: token("service.token")?,
+        })
+    }
+}

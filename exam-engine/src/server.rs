@@ -1,0 +1,91 @@
+//! All roles of one process: the store, the engine, the grader, and one port for gRPC and pages.
+//!
+//! The grader is fed as it would be from another machine, by `TailLog`, over a connection in memory. It alone reads
+//! `keys/`. Start at [`Server::start`].
+
+mod grader_feed;
+mod in_process;
+mod port;
+
+use std::{path::Path, sync::Arc};
+
+use proto::{
+    exam::v1::log_service_server::LogServiceServer,
+    grader::v1::grader_service_server::GraderServiceServer,
+};
+use tokio::{net::TcpListener, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    clock::Clock,
+    engine::{self, Engine},
+    grpc::{self, auth::Roles},
+    secrets::Secrets,
+    store::SessionStore,
+};
+
+/// A process with all roles.
+pub struct Server {
+    engine: Arc<Engine>,
+    graders: grader::service::Graders,
+    roles: Roles,
+    stop: CancellationToken,
+    tasks: JoinSet<()>,
+}
+
+impl Server {
+    /// Puts the roles together over a store and a data folder.
+    ///
+    /// # Errors
+    /// When the exams of the data folder cannot be read.
+    pub fn start(data: &Path, store: Arc<dyn SessionStore>, clock: Arc<dyn Clock>, secrets: &Secrets) -> engine::Result<Self> {
+        let stop = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        let (channel, connections) = in_process::channel();
+        let engine = Arc::new(Engine::new(data, store, clock, secrets, channel.clone())?);
+        let roles = Roles::new(secrets);
+        let snapshots = data.join("grader");
+        std::fs::create_dir_all(&snapshots)?;
+        let graders = grader::service::Graders::new(snapshots);
+        let log = LogServiceServer::new(grpc::Log::new(Arc::clone(&engine), roles.clone()));
+        let grader = GraderServiceServer::new(grpc::Grader::new(graders.clone(), roles.clone()));
+        tasks.spawn(in_process::serve(connections, log, grader, stop.clone()));
+        tasks.spawn(grader_feed::feed(data.to_owned(), engine.watch_exams(), graders.clone(), channel, secrets.service.clone(), stop.clone()));
+        tasks.spawn(expire_all(Arc::clone(&engine), stop.clone()));
+        Ok(Self { engine, graders, roles, stop, tasks })
+    }
+
+    /// Returns the engine.
+    #[must_use]
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
+    /// Serves one port until `shutdown`, then lets running calls end, saves the grader's state and stops.
+    pub async fn serve(mut self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send) {
+        let app = port::routes(&self.engine, &grpc::Grader::new(self.graders.clone(), self.roles.clone()), &self.roles);
+        port::serve(listener, app, shutdown).await;
+        self.stop.cancel();
+        while self.tasks.join_next().await.is_some() {}
+        self.graders.shutdown().await;
+    }
+}
+
+/// Runs one expiry task for each published exam.
+async fn expire_all(engine: Arc<Engine>, stop: CancellationToken) {
+    let mut exams = engine.watch_exams();
+    let mut running = JoinSet::new();
+    let mut known = std::collections::HashSet::new();
+    loop {
+        let all = exams.borrow_and_update().clone();
+        for exam in all {
+            if known.insert(exam.id.clone()) {
+                running.spawn(Arc::clone(&engine).expire_attempts(exam));
+            }
+        }
+        tokio::select! {
+            changed = exams.changed() => if changed.is_err() { return },
+            () = stop.cancelled() => return,
+        }
+    }
+}

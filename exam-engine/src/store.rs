@@ -1,0 +1,122 @@
+//! Live sessions and the log behind one trait: the store knows no rule of an exam.
+//!
+//! [`SessionStore::commit`] is one atomic step: if the record's version is the expected one and the store's clock has
+//! not passed `not_after`, fields, deadline index and log entries are written together, durably, before it returns.
+//! Invariant (P1): what was acknowledged is on stable storage of the class that [`SessionStore::durability`] tells.
+//! Two implementations, [`EmbeddedStore`] and [`RedisStore`], pass one suite (`tests/it/store_suite.rs`).
+
+mod embedded;
+mod keys;
+mod record;
+mod redis;
+
+use bytes::Bytes;
+pub use embedded::EmbeddedStore;
+pub(crate) use record::{ended_by_to_wire, response_from_wire, response_to_wire};
+pub use record::{Corrupt, decode_session, encode_change};
+
+pub use self::redis::RedisStore;
+use crate::{clock::Timestamp, id::{CandidateId, ExamId, SessionKey}};
+
+/// One field of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Field {
+    /// What does not change while an attempt runs.
+    Head,
+    /// What changes.
+    Progress,
+    /// The newest answer of a position.
+    Answer(u16),
+}
+
+/// A record as stored.
+#[derive(Clone, Debug, Default)]
+pub struct Record {
+    /// Number of commits so far.
+    pub version: u64,
+    /// In no order.
+    pub fields: Vec<(Field, Bytes)>,
+}
+
+/// How the deadline index changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AlarmChange {
+    /// Not at all.
+    Keep,
+    /// The candidate is due at this instant.
+    Set(Timestamp),
+    /// The candidate is no longer due.
+    Clear,
+}
+
+/// One atomic step.
+#[derive(Clone, Debug)]
+pub struct Commit {
+    /// The version that must stand; 0 means that there is no record.
+    pub expected_version: u64,
+    /// Refused when the store's clock is past this.
+    pub not_after: Option<Timestamp>,
+    /// Drops all fields before writing.
+    pub reset: bool,
+    /// To be written.
+    pub fields: Vec<(Field, Bytes)>,
+    /// Deadline index.
+    pub alarm: AlarmChange,
+    /// To be appended to the log of the partition, in order; encoded `exam.v1.Event`.
+    pub events: Vec<Bytes>,
+}
+
+/// How durable an acknowledged commit is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// Not proven durable; for practice only.
+    Practice,
+    /// On stable storage of one machine.
+    Single,
+}
+
+/// Why the store refused.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Somebody else wrote in between; load again and decide again.
+    #[error("the record has moved on")]
+    Conflict,
+    /// The store's clock is past `not_after`.
+    #[error("the store's clock is past the limit")]
+    TooLate,
+    /// No answer, or no certain one: the commit may or may not stand. Load again before deciding.
+    #[error("the store does not answer: {0}")]
+    Unavailable(String),
+    /// Stored bytes cannot be read.
+    #[error("stored bytes cannot be read: {0}")]
+    Corrupt(String),
+    /// The server's settings cannot keep the promise.
+    #[error("{0}")]
+    WeakSettings(String),
+}
+
+/// Result of the store.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Live sessions and the log.
+#[tonic::async_trait]
+pub trait SessionStore: Send + Sync + 'static {
+    /// Returns the record of a candidate.
+    async fn load(&self, key: &SessionKey) -> Result<Option<Record>>;
+
+    /// Writes all or nothing; returns the new version once it is durable.
+    async fn commit(&self, key: &SessionKey, commit: Commit) -> Result<u64>;
+
+    /// Returns at most `limit` entries behind a position of a partition: encoded `exam.v1.Event`s, by rising position
+    /// from `after + 1` without gaps.
+    async fn read_log(&self, exam: &ExamId, partition: u32, after: u64, limit: usize) -> Result<Vec<Bytes>>;
+
+    /// Returns the last position of each partition, 0 for none.
+    async fn log_ends(&self, exam: &ExamId, n_partitions: u32) -> Result<Vec<u64>>;
+
+    /// Returns at most `limit` candidates of an exam that are due at `now`, and the instant at which the next one is.
+    async fn due(&self, exam: &ExamId, n_partitions: u32, now: Timestamp, limit: usize) -> Result<(Vec<CandidateId>, Option<Timestamp>)>;
+
+    /// Tells how durable a commit is.
+    fn durability(&self) -> Durability;
+}

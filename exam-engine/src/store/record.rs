@@ -1,0 +1,292 @@
+//! How sessions and events are written as bytes.
+//!
+//! Invariant: bytes written by any earlier version are read; numbers of fields are never used again, and a test reads
+//! yesterday's bytes.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use proto::exam::v1::{self as wire, event};
+use prost::Message;
+use question_bank::paper::Paper;
+
+use super::{AlarmChange, Commit, Field, Record};
+use crate::{
+    clock::Timestamp,
+    id::CandidateId,
+    session::{Alarm, Change, Chain, EndedBy, Happening, Head, Progress, Response, Session, StoredAnswer},
+};
+
+/// What is wrong with stored bytes.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Corrupt(pub String);
+
+#[derive(Clone, PartialEq, Message)]
+struct HeadRecord {
+    #[prost(uint32, tag = "1")]
+    attempt: u32,
+    #[prost(uint32, tag = "2")]
+    round: u32,
+    #[prost(uint32, tag = "3")]
+    attempts_in_round: u32,
+    #[prost(string, tag = "4")]
+    area: String,
+    #[prost(uint32, tag = "5")]
+    unit: u32,
+    #[prost(uint64, tag = "6")]
+    started_at_ms: u64,
+    #[prost(fixed64, tag = "7")]
+    form_code: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ProgressRecord {
+    #[prost(uint32, tag = "1")]
+    epoch: u32,
+    #[prost(uint64, tag = "2")]
+    deadline_ms: u64,
+    #[prost(uint32, tag = "3")]
+    last_seq: u32,
+    #[prost(bytes = "bytes", tag = "4")]
+    chain: Bytes,
+    #[prost(enumeration = "wire::EndedBy", tag = "5")]
+    ended_by: i32,
+    #[prost(uint64, tag = "6")]
+    ended_at_ms: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct AnswerRecord {
+    #[prost(uint32, tag = "1")]
+    seq: u32,
+    #[prost(message, optional, tag = "2")]
+    response: Option<wire::Response>,
+}
+
+/// Returns a response as it travels and as it is stored.
+#[must_use]
+pub(crate) fn response_to_wire(response: &Response) -> wire::Response {
+    use wire::response::Value;
+    let value = match response {
+        Response::Blank => None,
+        Response::Chosen(bits) => Some(Value::Chosen(*bits)),
+        Response::Text(text) => Some(Value::Text(text.clone())),
+        Response::Sequence(order) => Some(Value::Sequence(order.clone().into())),
+    };
+    wire::Response { value }
+}
+
+/// Reads a response as it travels and as it is stored.
+#[must_use]
+pub(crate) fn response_from_wire(response: Option<wire::Response>) -> Response {
+    use wire::response::Value;
+    match response.and_then(|response| response.value) {
+        None => Response::Blank,
+        Some(Value::Chosen(bits)) => Response::Chosen(bits),
+        Some(Value::Text(text)) => Response::Text(text),
+        Some(Value::Sequence(order)) => Response::Sequence(order.to_vec()),
+    }
+}
+
+/// Returns the public word for who ended an attempt.
+#[must_use]
+pub(crate) fn ended_by_to_wire(by: EndedBy) -> wire::EndedBy {
+    match by {
+        EndedBy::Candidate => wire::EndedBy::Candidate,
+        EndedBy::Deadline => wire::EndedBy::Deadline,
+        EndedBy::Organizer => wire::EndedBy::Organizer,
+    }
+}
+
+/// Turns a change into the step that the store takes.
+#[must_use]
+pub fn encode_change(session: &Session, change: &Change) -> Commit {
+    let progress = ProgressRecord {
+        epoch: change.progress.epoch,
+        deadline_ms: change.progress.deadline.0,
+        last_seq: change.progress.last_seq,
+        chain: Bytes::copy_from_slice(&change.progress.chain),
+        ended_by: change.progress.ended.map_or(wire::EndedBy::Unspecified, |(by, _)| ended_by_to_wire(by)).into(),
+        ended_at_ms: change.progress.ended.map_or(0, |(_, at)| at.0),
+    };
+    let mut fields = vec![(Field::Progress, progress.encode_to_vec().into())];
+    if let Some(head) = &change.new_head {
+        fields.push((Field::Head, encode_head(head)));
+    }
+    for (position, answer) in &change.answers {
+        let record = AnswerRecord { seq: answer.seq, response: Some(response_to_wire(&answer.response)) };
+        let field = Field::Answer(*position);
+        let bytes: Bytes = record.encode_to_vec().into();
+        // The same position twice in one message: the later answer stands.
+        match fields.iter_mut().find(|(known, _)| *known == field) {
+            Some(known) => known.1 = bytes,
+            None => fields.push((field, bytes)),
+        }
+    }
+    Commit {
+        expected_version: change.expected_version,
+        not_after: change.not_after,
+        reset: change.new_head.is_some(),
+        fields,
+        alarm: match change.alarm {
+            Alarm::Keep => AlarmChange::Keep,
+            Alarm::Set(at) => AlarmChange::Set(at),
+            Alarm::Clear => AlarmChange::Clear,
+        },
+        events: change.happenings.iter().map(|happening| encode_event(session, change, happening)).collect(),
+    }
+}
+
+fn encode_head(head: &Head) -> Bytes {
+    HeadRecord {
+        attempt: head.attempt,
+        round: head.round,
+        attempts_in_round: head.attempts_in_round,
+        area: head.area.clone(),
+        unit: head.unit,
+        started_at_ms: head.started_at.0,
+        form_code: u64::from_le_bytes(head.form_code),
+    }
+    .encode_to_vec()
+    .into()
+}
+
+fn encode_event(session: &Session, change: &Change, happening: &Happening) -> Bytes {
+    let head = change.new_head.as_ref().unwrap_or(&session.head);
+    let progress = &change.progress;
+    let kind = match happening {
+        Happening::Started => event::Kind::Started(wire::Started {
+            round: head.round,
+            area: head.area.clone(),
+            unit: head.unit,
+            deadline_ms: progress.deadline.0,
+            item_ids: session.paper.entries.iter().map(|entry| entry.item_id).collect(),
+            option_order: session.paper.option_order.clone(),
+            form_code: Bytes::copy_from_slice(&head.form_code),
+            repaired: session.paper.repaired,
+        }),
+        Happening::Answered { seq, position, response } => event::Kind::Answered(wire::Answered {
+            seq: *seq,
+            position: u32::from(*position),
+            response: Some(response_to_wire(response)),
+        }),
+        Happening::TakenOver => event::Kind::TakenOver(wire::TakenOver { epoch: progress.epoch }),
+        Happening::Ended => {
+            let (by, at) = progress.ended.expect("an ended attempt says by whom");
+            event::Kind::Ended(wire::Ended {
+                by: ended_by_to_wire(by).into(),
+                last_seq: progress.last_seq,
+                chain: Bytes::copy_from_slice(&progress.chain),
+                ended_at_ms: at.0,
+            })
+        }
+    };
+    wire::Event {
+        candidate: Bytes::copy_from_slice(&session.candidate.0),
+        attempt: head.attempt,
+        epoch: progress.epoch,
+        at_ms: change.at.0,
+        kind: Some(kind),
+    }
+    .encode_to_vec()
+    .into()
+}
+
+/// Reads a session; `draw` makes the paper of an attempt anew.
+///
+/// # Errors
+/// [`Corrupt`] if bytes cannot be read, or the paper drawn is not the one that was started.
+pub fn decode_session(candidate: CandidateId, record: Record, draw: impl FnOnce(u32) -> Result<Paper, String>) -> Result<Session, Corrupt> {
+    let unreadable = |error: prost::DecodeError| Corrupt(error.to_string());
+    let (mut head, mut progress, mut answers) = (None, None, Vec::new());
+    for (field, bytes) in record.fields {
+        match field {
+            Field::Head => head = Some(HeadRecord::decode(bytes).map_err(unreadable)?),
+            Field::Progress => progress = Some(ProgressRecord::decode(bytes).map_err(unreadable)?),
+            Field::Answer(position) => answers.push((position, AnswerRecord::decode(bytes).map_err(unreadable)?)),
+        }
+    }
+    let (Some(head), Some(progress)) = (head, progress) else {
+        return Err(Corrupt("head or progress is missing".to_owned()));
+    };
+    let paper = draw(head.attempt).map_err(Corrupt)?;
+    let form_code = head.form_code.to_le_bytes();
+    if paper.form_code != form_code {
+        return Err(Corrupt(format!("the paper of {candidate} attempt {} is another one", head.attempt)));
+    }
+    let mut session = Session {
+        candidate,
+        version: record.version,
+        answers: vec![None; paper.entries.len()],
+        paper: Arc::new(paper),
+        progress: decode_progress(&progress)?,
+        head: Head {
+            attempt: head.attempt,
+            round: head.round,
+            attempts_in_round: head.attempts_in_round,
+            area: head.area,
+            unit: head.unit,
+            started_at: Timestamp(head.started_at_ms),
+            form_code,
+        },
+    };
+    for (position, answer) in answers {
+        let slot = session.answers.get_mut(usize::from(position)).ok_or_else(|| Corrupt(format!("position {position} is not on the paper")))?;
+        *slot = Some(StoredAnswer { seq: answer.seq, response: response_from_wire(answer.response) });
+    }
+    Ok(session)
+}
+
+fn decode_progress(record: &ProgressRecord) -> Result<Progress, Corrupt> {
+    let chain: Chain = record.chain.as_ref().try_into().map_err(|_| Corrupt("the chain has no 32 bytes".to_owned()))?;
+    let ended_at = Timestamp(record.ended_at_ms);
+    let ended = match record.ended_by() {
+        wire::EndedBy::Unspecified => None,
+        wire::EndedBy::Candidate => Some((EndedBy::Candidate, ended_at)),
+        wire::EndedBy::Deadline => Some((EndedBy::Deadline, ended_at)),
+        wire::EndedBy::Organizer => Some((EndedBy::Organizer, ended_at)),
+    };
+    Ok(Progress { epoch: record.epoch, deadline: Timestamp(record.deadline_ms), last_seq: record.last_seq, chain, ended })
+}
+
+#[cfg(test)]
+mod tests {
+    use question_bank::paper::PaperEntry;
+
+    use super::*;
+
+    fn paper() -> Paper {
+        Paper::new(vec![PaperEntry { index: 0, item_id: 9, n_options: 2 }; 2], vec![1, 0, 0, 1], false)
+    }
+
+    /// Written by version 0.1.0: what is stored today is read tomorrow.
+    #[test]
+    fn yesterdays_bytes_are_read() {
+        let bytes = |text: &str| -> Bytes { hex::decode(text).unwrap().into() };
+        let form = hex::encode(paper().form_code);
+        let record = Record {
+            version: 3,
+            fields: vec![
+                (Field::Head, bytes(&["0801100118012202303130e80739", &form].concat())),
+                (Field::Progress, bytes(&format!("080110d00f18012220{}", "ab".repeat(32)))),
+                (Field::Answer(1), bytes("080112020802")),
+            ],
+        };
+        let session = decode_session(CandidateId([1; 16]), record, |_| Ok(paper())).unwrap();
+        assert_eq!((session.version, session.head.attempt, session.head.area.as_str()), (3, 1, "01"));
+        assert_eq!((session.head.started_at, session.progress.deadline), (Timestamp(1000), Timestamp(2000)));
+        assert_eq!(session.answers, [None, Some(StoredAnswer { seq: 1, response: Response::Chosen(2) })]);
+    }
+
+    #[test]
+    fn another_paper_or_broken_bytes_are_refused() {
+        let record = |head: &[u8]| Record {
+            version: 1,
+            fields: vec![(Field::Head, Bytes::copy_from_slice(head)), (Field::Progress, Bytes::new())],
+        };
+        for head in [b"".as_slice(), b"\xff\xff"] {
+            assert!(decode_session(CandidateId([1; 16]), record(head), |_| Ok(paper())).is_err());
+        }
+    }
+}

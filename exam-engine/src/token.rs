@@ -1,0 +1,249 @@
+//! What candidates carry: access codes, session tokens and receipts, all signed with HMAC-SHA256.
+//!
+//! Codes and tokens say themselves whose they are, so that no database stands on the way in. Layouts are fixed; the
+//! first byte is their version. Start at [`Signer`].
+
+use data_encoding::{BASE32_NOPAD, BASE64URL_NOPAD};
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
+use crate::{
+    clock::Timestamp,
+    id::{CandidateId, ExamId},
+    secrets::Key,
+    session::{Chain, Ticket},
+    store::Durability,
+};
+
+type HmacSha256 = Hmac<Sha256>;
+
+const CODE_VERSION: u8 = 1;
+const TOKEN_VERSION: u8 = 1;
+/// version, exam tag, candidate, area, unit, last second.
+const CODE_BODY: usize = 1 + 8 + 16 + 2 + 4 + 4;
+/// 80 bits: a forger who tries a million codes a second for a year has one chance in 30 billion.
+const CODE_MAC: usize = 10;
+/// version, exam tag, candidate, attempt, epoch.
+const TOKEN_BODY: usize = 1 + 8 + 16 + 4 + 4;
+const TOKEN_MAC: usize = 16;
+
+/// Why a code was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CodeError {
+    /// Damaged or forged.
+    Invalid,
+    /// Its time is over.
+    Expired,
+}
+
+/// What a valid session token says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionRef {
+    /// Tag of the exam.
+    pub exam_tag: [u8; 8],
+    /// The candidate.
+    pub candidate: CandidateId,
+    /// Number of the attempt.
+    pub attempt: u32,
+    /// Number of the device.
+    pub epoch: u32,
+}
+
+/// What a receipt proves.
+#[derive(Clone, Copy, Debug)]
+pub struct ReceiptFacts<'a> {
+    /// The exam.
+    pub exam: &'a ExamId,
+    /// The candidate.
+    pub candidate: CandidateId,
+    /// Number of the attempt.
+    pub attempt: u32,
+    /// All answers up to this number are stored.
+    pub seq: u32,
+    /// Head of the chain there.
+    pub chain: &'a Chain,
+    /// When it was given.
+    pub at: Timestamp,
+    /// How durable they are.
+    pub durability: Durability,
+}
+
+/// Signs and checks.
+pub struct Signer {
+    codes: HmacSha256,
+    tokens: HmacSha256,
+    receipts: HmacSha256,
+}
+
+impl Signer {
+    /// Takes the three keys.
+    #[must_use]
+    pub fn new(access_code: &Key, session_token: &Key, receipt: &Key) -> Self {
+        let mac = |key: &Key| HmacSha256::new_from_slice(&key.0).expect("HMAC takes keys of any length");
+        Self { codes: mac(access_code), tokens: mac(session_token), receipts: mac(receipt) }
+    }
+
+    /// Signs an access code. `area` has two characters.
+    #[must_use]
+    pub fn issue_code(&self, exam_tag: [u8; 8], ticket: &Ticket, last_second: u32) -> String {
+        let mut code = Vec::with_capacity(CODE_BODY + CODE_MAC);
+        code.push(CODE_VERSION);
+        code.extend_from_slice(&exam_tag);
+        code.extend_from_slice(&ticket.candidate.0);
+        code.extend_from_slice(ticket.area.as_bytes());
+        code.extend_from_slice(&ticket.unit.to_le_bytes());
+        code.extend_from_slice(&last_second.to_le_bytes());
+        let mac = sign(&self.codes, &code);
+        code.extend_from_slice(&mac[..CODE_MAC]);
+        BASE32_NOPAD.encode(&code)
+    }
+
+    /// Reads an access code as typed: any case, with blanks and hyphens.
+    ///
+    /// # Errors
+    /// [`CodeError`].
+    pub fn check_code(&self, typed: &str, now: Timestamp) -> Result<([u8; 8], Ticket), CodeError> {
+        let letters: Vec<u8> =
+            typed.bytes().filter(|b| !b.is_ascii_whitespace() && *b != b'-').map(|b| b.to_ascii_uppercase()).collect();
+        let code = BASE32_NOPAD.decode(&letters).map_err(|_| CodeError::Invalid)?;
+        let (body, mac) = code.split_at_checked(CODE_BODY).ok_or(CodeError::Invalid)?;
+        if mac.len() != CODE_MAC || body[0] != CODE_VERSION || !verify(&self.codes, body, mac) {
+            return Err(CodeError::Invalid);
+        }
+        let mut reader = Reader(&body[1..]);
+        let exam_tag = reader.take();
+        let candidate = CandidateId(reader.take());
+        let area = reader.take::<2>();
+        let unit = u32::from_le_bytes(reader.take());
+        let last_second = u32::from_le_bytes(reader.take());
+        if now.0 / 1_000 > u64::from(last_second) {
+            return Err(CodeError::Expired);
+        }
+        let area = std::str::from_utf8(&area).map_err(|_| CodeError::Invalid)?.to_owned();
+        Ok((exam_tag, Ticket { candidate, area, unit }))
+    }
+
+    /// Signs a session token.
+    #[must_use]
+    pub fn issue_token(&self, session: &SessionRef) -> String {
+        let mut token = Vec::with_capacity(TOKEN_BODY + TOKEN_MAC);
+        token.push(TOKEN_VERSION);
+        token.extend_from_slice(&session.exam_tag);
+        token.extend_from_slice(&session.candidate.0);
+        token.extend_from_slice(&session.attempt.to_le_bytes());
+        token.extend_from_slice(&session.epoch.to_le_bytes());
+        let mac = sign(&self.tokens, &token);
+        token.extend_from_slice(&mac[..TOKEN_MAC]);
+        BASE64URL_NOPAD.encode(&token)
+    }
+
+    /// Reads a session token.
+    #[must_use]
+    pub fn check_token(&self, token: &str) -> Option<SessionRef> {
+        let mut bytes = [0; TOKEN_BODY + TOKEN_MAC];
+        if BASE64URL_NOPAD.decode_len(token.len()).ok()? != bytes.len() {
+            return None;
+        }
+        BASE64URL_NOPAD.decode_mut(token.as_bytes(), &mut bytes).ok()?;
+        let (body, mac) = bytes.split_at(TOKEN_BODY);
+        if body[0] != TOKEN_VERSION || !verify(&self.tokens, body, mac) {
+            return None;
+        }
+        let mut reader = Reader(&body[1..]);
+        Some(SessionRef {
+            exam_tag: reader.take(),
+            candidate: CandidateId(reader.take()),
+            attempt: u32::from_le_bytes(reader.take()),
+            epoch: u32::from_le_bytes(reader.take()),
+        })
+    }
+
+    /// Signs a receipt (docs/FORMATS.md, section 3).
+    #[must_use]
+    pub fn receipt_mac(&self, facts: &ReceiptFacts<'_>) -> [u8; 32] {
+        let mut mac = self.receipts.clone();
+        let exam = facts.exam.as_str().as_bytes();
+        mac.update(b"khoa-bang receipt v1");
+        mac.update(&[u8::try_from(exam.len()).expect("at most 40 characters")]);
+        mac.update(exam);
+        mac.update(&facts.candidate.0);
+        mac.update(&facts.attempt.to_le_bytes());
+        mac.update(&facts.seq.to_le_bytes());
+        mac.update(facts.chain);
+        mac.update(&facts.at.0.to_le_bytes());
+        mac.update(&[match facts.durability {
+            Durability::Practice => 1,
+            Durability::Single => 2,
+        }]);
+        mac.finalize().into_bytes().into()
+    }
+}
+
+fn sign(mac: &HmacSha256, body: &[u8]) -> [u8; 32] {
+    let mut mac = mac.clone();
+    mac.update(body);
+    mac.finalize().into_bytes().into()
+}
+
+fn verify(mac: &HmacSha256, body: &[u8], tag: &[u8]) -> bool {
+    let mut mac = mac.clone();
+    mac.update(body);
+    mac.verify_truncated_left(tag).is_ok()
+}
+
+/// Takes fixed pieces off a slice whose length was checked.
+struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    fn take<const N: usize>(&mut self) -> [u8; N] {
+        let (piece, rest) = self.0.split_first_chunk().expect("the layout has a fixed length");
+        self.0 = rest;
+        *piece
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn signer(byte: u8) -> Signer {
+        let key = Key([byte; 32]);
+        Signer::new(&key, &key, &key)
+    }
+
+    fn ticket() -> Ticket {
+        Ticket { candidate: CandidateId([9; 16]), area: "79".to_owned(), unit: 12 }
+    }
+
+    #[test]
+    fn a_code_says_whose_it_is_until_its_time_is_over() {
+        let code = signer(1).issue_code([3; 8], &ticket(), 1_000);
+        let typed = format!(" {}-{} ", code[..5].to_lowercase(), &code[5..]);
+        assert_eq!(signer(1).check_code(&typed, Timestamp(1_000_999)), Ok(([3; 8], ticket())));
+        assert_eq!(signer(1).check_code(&code, Timestamp(1_001_000)), Err(CodeError::Expired));
+        assert_eq!(signer(2).check_code(&code, Timestamp(0)), Err(CodeError::Invalid));
+    }
+
+    #[test]
+    fn any_changed_character_is_seen() {
+        let code = signer(1).issue_code([3; 8], &ticket(), 1_000);
+        let session = SessionRef { exam_tag: [3; 8], candidate: CandidateId([9; 16]), attempt: 1, epoch: 2 };
+        let token = signer(1).issue_token(&session);
+        assert_eq!(signer(1).check_token(&token), Some(session));
+        let changed = |text: &str, index: usize| {
+            let mut bytes = text.as_bytes().to_vec();
+            bytes[index] = if bytes[index] == b'A' { b'B' } else { b'A' };
+            String::from_utf8(bytes).unwrap()
+        };
+        for index in 0..code.len() {
+            assert!(signer(1).check_code(&changed(&code, index), Timestamp(0)).is_err(), "{index}");
+        }
+        for index in 0..token.len() {
+            assert_eq!(signer(1).check_token(&changed(&token, index)), None, "{index}");
+        }
+        for cut in ["", "AAAA", &code[..20]] {
+            assert!(signer(1).check_code(cut, Timestamp(0)).is_err());
+            assert_eq!(signer(1).check_token(cut), None);
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! One sitting: while it runs, and what is kept of it once it has ended.
+//!
+//! A running attempt takes 10 bytes an item, an ended one 4 (item and chosen options, so that a corrected key can
+//! be applied later); both are one boxed slice, made once.
+
+use proto::exam::v1::{Answered, Ended, EndedBy, Event, Response, Started, response::Value};
+
+use crate::{
+    package::{MAX_OPTIONS, Package},
+    quarantine::Reason,
+    score::Score,
+    standing::key::{NET_TIME_BITS, RankFacts, SUBMITTED_AT_BITS},
+};
+
+/// Bits of one shown option's canonical index.
+const INDEX_BITS: usize = 4;
+/// Words that hold the order of [`MAX_OPTIONS`] options.
+const ORDER_WORDS: usize = MAX_OPTIONS * INDEX_BITS / 16;
+
+/// What was chosen for one item of a paper.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chosen {
+    /// Index of the item in [`Package::items`].
+    pub item_idx: u16,
+    /// Chosen options in canonical order; bit 0 is the first; none is blank.
+    pub options: u16,
+}
+
+/// An item of a running paper: what was chosen last, and the order its options are shown in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Slot {
+    pub(crate) item_idx: u16,
+    /// Canonical bits of the newest answer.
+    pub(crate) chosen: u16,
+    /// Four bits a shown option, from the lowest of the first word: its canonical index.
+    pub(crate) order: [u16; ORDER_WORDS],
+}
+
+impl Slot {
+    /// Makes the slot of an item whose options are shown in this order, one byte an option.
+    fn new(item_idx: u16, shown: &[u8]) -> Option<Self> {
+        let mut slot = Self {
+            item_idx,
+            chosen: 0,
+            order: [0; ORDER_WORDS],
+        };
+        let mut seen = 0u16;
+        for (at, &canonical) in shown.iter().enumerate() {
+            if usize::from(canonical) >= shown.len() || seen >> canonical & 1 == 1 {
+                return None;
+            }
+            seen |= 1 << canonical;
+            slot.order[at / 4] |= u16::from(canonical) << (at % 4 * INDEX_BITS);
+        }
+        Some(slot)
+    }
+
+    /// Turns shown options into canonical ones.
+    fn canonical(&self, shown: u16) -> u16 {
+        let mut rest = shown;
+        let mut bits = 0;
+        while rest != 0 {
+            let at = rest.trailing_zeros() as usize;
+            bits |= 1 << (self.order[at / 4] >> (at % 4 * INDEX_BITS) & 0xf);
+            rest &= rest - 1;
+        }
+        bits
+    }
+}
+
+/// An attempt that goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Running {
+    pub(crate) attempt: u16,
+    pub(crate) area: u16,
+    pub(crate) round: u32,
+    pub(crate) last_seq: u32,
+    pub(crate) started_at_ms: u64,
+    pub(crate) form_code: [u8; 8],
+    pub(crate) slots: Box<[Slot]>,
+}
+
+impl Running {
+    /// Checks a start against the package; the area is the caller's to check.
+    pub(crate) fn new(
+        package: &Package,
+        event: &Event,
+        started: &Started,
+        area: u16,
+    ) -> Result<Self, Reason> {
+        let attempt = u16::try_from(event.attempt).map_err(|_| Reason::AttemptOutOfRange)?;
+        if attempt == 0 {
+            return Err(Reason::AttemptOutOfRange);
+        }
+        if !package.has_round(started.round) {
+            return Err(Reason::RoundUnknown);
+        }
+        Ok(Self {
+            attempt,
+            area,
+            round: started.round,
+            last_seq: 0,
+            started_at_ms: event.at_ms,
+            form_code: (*started.form_code)
+                .try_into()
+                .map_err(|_| Reason::PaperMalformed)?,
+            slots: slots(package, started)?,
+        })
+    }
+
+    /// Takes one answer; false if its number was taken already.
+    pub(crate) fn answer(&mut self, package: &Package, answer: &Answered) -> Result<bool, Reason> {
+        if (1..=self.last_seq).contains(&answer.seq) {
+            return Ok(false);
+        }
+        if Some(answer.seq) != self.last_seq.checked_add(1) {
+            return Err(Reason::SeqGap);
+        }
+        // the number is used up whatever the answer says: the ones behind it are no gap
+        self.last_seq = answer.seq;
+        let slot = usize::try_from(answer.position)
+            .ok()
+            .and_then(|position| self.slots.get_mut(position))
+            .ok_or(Reason::AnswerPositionUnknown)?;
+        let n_options = package.items()[usize::from(slot.item_idx)].n_options;
+        slot.chosen = slot.canonical(shown_bits(answer.response.as_ref(), n_options)?);
+        Ok(true)
+    }
+
+    /// Returns what is kept of the attempt, by the event that ended it.
+    pub(crate) fn finish(&self, package: &Package, ended: &Ended) -> Result<Finished, Reason> {
+        let ended_by = ended.by();
+        if ended_by == EndedBy::Unspecified {
+            return Err(Reason::EndedByUnknown);
+        }
+        if ended.last_seq != self.last_seq {
+            return Err(Reason::LastSeqWrong);
+        }
+        let net_time_ms = ended.ended_at_ms.checked_sub(self.started_at_ms);
+        if net_time_ms.is_none_or(|net| net >> NET_TIME_BITS != 0)
+            || ended.ended_at_ms >> SUBMITTED_AT_BITS != 0
+        {
+            return Err(Reason::TimeOutOfRange);
+        }
+        let chosen: Box<[Chosen]> = self
+            .slots
+            .iter()
+            .map(|slot| Chosen {
+                item_idx: slot.item_idx,
+                options: slot.chosen,
+            })
+            .collect();
+        Ok(Finished {
+            attempt: self.attempt,
+            area: self.area,
+            round: self.round,
+            ended_by,
+            score: Score::of(package, &chosen),
+            started_at_ms: self.started_at_ms,
+            ended_at_ms: ended.ended_at_ms,
+            form_code: self.form_code,
+            chosen,
+        })
+    }
+}
+
+/// Lays out the paper of a start: known items, each once, options in a true order.
+fn slots(package: &Package, started: &Started) -> Result<Box<[Slot]>, Reason> {
+    if started.item_ids.len() != package.n_items() {
+        return Err(Reason::PaperMalformed);
+    }
+    let mut rest: &[u8] = &started.option_order;
+    let mut slots = Vec::with_capacity(started.item_ids.len());
+    for &item_id in &started.item_ids {
+        let item_idx = package.item_idx(item_id).ok_or(Reason::ItemUnknown)?;
+        let n_options = package.items()[usize::from(item_idx)].n_options;
+        let (shown, behind) = rest
+            .split_at_checked(usize::from(n_options))
+            .ok_or(Reason::PaperMalformed)?;
+        rest = behind;
+        slots.push(Slot::new(item_idx, shown).ok_or(Reason::PaperMalformed)?);
+    }
+    let mut idxs: Vec<u16> = slots.iter().map(|slot| slot.item_idx).collect();
+    idxs.sort_unstable();
+    if !rest.is_empty() || idxs.windows(2).any(|pair| pair[0] == pair[1]) {
+        return Err(Reason::PaperMalformed);
+    }
+    Ok(slots.into_boxed_slice())
+}
+
+/// Returns the chosen options as shown; none for a blank.
+fn shown_bits(response: Option<&Response>, n_options: u8) -> Result<u16, Reason> {
+    match response.and_then(|response| response.value.as_ref()) {
+        None => Ok(0),
+        Some(Value::Chosen(bits)) if bits >> n_options == 0 => {
+            u16::try_from(*bits).map_err(|_| Reason::AnswerOptionOutOfRange)
+        }
+        Some(Value::Chosen(_)) => Err(Reason::AnswerOptionOutOfRange),
+        Some(Value::Text(_) | Value::Sequence(_)) => Err(Reason::AnswerTypeMismatch),
+    }
+}
+
+/// An attempt that has ended, scored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finished {
+    /// Number of the attempt, from 1.
+    pub attempt: u16,
+    pub(crate) area: u16,
+    /// Round it counts in.
+    pub round: u32,
+    /// Who ended it.
+    pub ended_by: EndedBy,
+    /// Score.
+    pub score: Score,
+    /// Unix milliseconds.
+    pub started_at_ms: u64,
+    /// Unix milliseconds: the submission, or the deadline.
+    pub ended_at_ms: u64,
+    /// First bytes of the paper's hash.
+    pub form_code: [u8; 8],
+    /// What was chosen, in paper order.
+    pub chosen: Box<[Chosen]>,
+}
+
+impl Finished {
+    /// Returns the milliseconds between start and end.
+    #[must_use]
+    pub fn net_time_ms(&self) -> u64 {
+        self.ended_at_ms - self.started_at_ms
+    }
+
+    pub(crate) fn rank_facts(&self) -> RankFacts {
+        RankFacts {
+            quanta: self.score.quanta,
+            n_correct: self.score.n_correct,
+            net_time_ms: self.net_time_ms(),
+            submitted_at_ms: self.ended_at_ms,
+            attempt: self.attempt,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shown_options_turn_into_canonical_ones() {
+        let shown = [3, 0, 11, 1, 2, 4, 10, 9, 8, 7, 6, 5];
+        let slot = Slot::new(7, &shown).unwrap();
+        for (at, canonical) in shown.into_iter().enumerate() {
+            assert_eq!(slot.canonical(1 << at), 1 << canonical);
+        }
+        assert_eq!(slot.canonical(0b101), 1 << 3 | 1 << 11);
+        assert_eq!(slot.canonical(0), 0);
+        assert_eq!(slot.canonical(0xfff), 0xfff);
+    }
+
+    #[test]
+    fn an_order_that_is_no_permutation_is_none() {
+        assert!(Slot::new(0, &[0, 1, 1]).is_none());
+        assert!(Slot::new(0, &[0, 1, 3]).is_none());
+        assert!(Slot::new(0, &[2, 1, 0]).is_some());
+    }
+
+    #[test]
+    fn a_slot_takes_ten_bytes_and_what_is_kept_four() {
+        assert_eq!(size_of::<Slot>(), 10);
+        assert_eq!(size_of::<Chosen>(), 4);
+    }
+}

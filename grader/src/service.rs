@@ -1,0 +1,963 @@
+//! The grader's only door: reads logs by gRPC, answers for scores, ranks, counts and results.
+//!
+//! Each exam has one task that follows its log and one lock around its fold: held for writing a batch at a time, for
+//! reading a page at a time. Authentication is the caller's layer.
+//! Invariant: a result is given out only when exactly the positions asked for are folded, nothing is running and
+//! nothing is quarantined. Start at [`Graders::add_exam`].
+
+mod follow;
+mod log_source;
+mod snapshot_file;
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
+        atomic::{AtomicI32, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt, stream};
+use proto::{
+    exam::v1::{ErrorCode, ExamState, LogPosition, StandingRow, WatchExamResponse},
+    grader::v1::{
+        ExportResultRequest, ExportResultResponse, GetCountsRequest, GetCountsResponse,
+        GetStandingRequest, GetStandingResponse, GetStandingsRequest, GetStandingsResponse,
+        WatchExamRequest, grader_service_server::GraderService,
+    },
+};
+use tokio::{sync::watch, task::JoinHandle, time::Instant};
+use tonic::{Code, Request, Response, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+pub use self::log_source::{LogSource, LogStream};
+use self::snapshot_file::SnapshotFile;
+use crate::{
+    error::Result,
+    fold::{Fold, Row},
+    id::CandidateId,
+    package::Package,
+    result::result_file,
+};
+
+/// Rows of a page when none are asked for.
+const DEFAULT_ROWS: u32 = 100;
+/// Most rows of a page: it is made under the lock, in about 100 µs.
+const MAX_ROWS: u32 = 1_000;
+/// Most bytes of a piece of a file, far below the 4 MiB that gRPC readers take.
+const PIECE_BYTES: usize = 256 * 1024;
+/// Watchers hear of changes at most this often.
+const WATCH_PERIOD: Duration = Duration::from_secs(1);
+
+type BoxStream<T> = Pin<Box<dyn Stream<Item = std::result::Result<T, Status>> + Send>>;
+type Answer<T> = std::result::Result<Response<T>, Status>;
+
+/// All exams this grader follows; clones share them.
+#[derive(Clone)]
+pub struct Graders {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    snapshots: PathBuf,
+    exams: Mutex<HashMap<String, Followed>>,
+}
+
+struct Followed {
+    live: Arc<Live>,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+/// One exam while its log is followed.
+struct Live {
+    state: RwLock<LiveState>,
+    /// Number of the exam's state.
+    exam_state: AtomicI32,
+    /// Held by whoever folds, and by long readers: so the fold task waits for them here, where waiting blocks no
+    /// thread, and short readers never queue behind it.
+    folding: Arc<tokio::sync::Mutex<()>>,
+    /// Sends a new number after each batch.
+    changed: watch::Sender<u64>,
+}
+
+struct LiveState {
+    fold: Fold,
+    /// Last positions stored, as the newest batch told them.
+    ends: Vec<u64>,
+}
+
+impl Graders {
+    /// Starts with no exam; snapshots live in this folder, which exists.
+    #[must_use]
+    pub fn new(snapshots: PathBuf) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                snapshots,
+                exams: Mutex::default(),
+            }),
+        }
+    }
+
+    /// Follows an exam's log from its snapshot on, or from its start; for an exam that is followed already only the
+    /// state is set.
+    ///
+    /// A snapshot that cannot be used is left aside with a warning: the log holds everything.
+    pub async fn add_exam(
+        &self,
+        state: ExamState,
+        package: Arc<Package>,
+        source: Arc<dyn LogSource>,
+    ) {
+        let exam_id = package.exam_id().to_owned();
+        if self.set_exam_state(&exam_id, state) {
+            return;
+        }
+        let file = SnapshotFile::new(&self.inner.snapshots, &exam_id);
+        let fold = file.load(package).await;
+        let live = Arc::new(Live::new(fold, state));
+        let mut exams = self.exams();
+        exams.entry(exam_id).or_insert_with(|| {
+            let (stop, stopped) = watch::channel(false);
+            let task = follow::follow(Arc::clone(&live), source, file, stopped);
+            Followed {
+                live,
+                stop,
+                task: tokio::spawn(task),
+            }
+        });
+    }
+
+    /// Tells watchers where an exam stands now; false if it is not followed.
+    #[must_use]
+    pub fn set_exam_state(&self, exam_id: &str, state: ExamState) -> bool {
+        let live = self.exams().get(exam_id).map(|exam| Arc::clone(&exam.live));
+        live.is_some_and(|live| {
+            live.exam_state.store(state.into(), Ordering::Relaxed);
+            live.announce();
+            true
+        })
+    }
+
+    /// Stops following an exam, after a last snapshot; false if it was not followed.
+    pub async fn remove(&self, exam_id: &str) -> bool {
+        let exam = self.exams().remove(exam_id);
+        match exam {
+            Some(exam) => {
+                exam.stop().await;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Stops following all exams, after a last snapshot of each.
+    pub async fn shutdown(&self) {
+        let exams: Vec<Followed> = self.exams().drain().map(|(_, exam)| exam).collect();
+        for exam in &exams {
+            exam.stop.send_replace(true);
+        }
+        for exam in exams {
+            exam.stop().await;
+        }
+    }
+
+    /// Reads an exam's fold, under its lock: nothing is folded meanwhile.
+    pub fn read<T>(&self, exam_id: &str, read: impl FnOnce(&Fold) -> T) -> Option<T> {
+        let live = self
+            .exams()
+            .get(exam_id)
+            .map(|exam| Arc::clone(&exam.live))?;
+        let state = live.read();
+        Some(read(&state.fold))
+    }
+
+    fn exams(&self) -> MutexGuard<'_, HashMap<String, Followed>> {
+        // each critical section is one call on the map: it is whole whatever panicked
+        self.inner
+            .exams
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn live(&self, exam_id: &str) -> std::result::Result<Arc<Live>, Status> {
+        let live = self.exams().get(exam_id).map(|exam| Arc::clone(&exam.live));
+        live.ok_or_else(|| {
+            refusal(
+                Code::NotFound,
+                ErrorCode::ExamNotFound,
+                "this grader follows no such exam",
+                &[],
+            )
+        })
+    }
+}
+
+impl Followed {
+    async fn stop(self) {
+        self.stop.send_replace(true);
+        if let Err(error) = self.task.await {
+            tracing::error!(%error, "the task of an exam has died");
+        }
+    }
+}
+
+impl Live {
+    fn new(fold: Fold, exam_state: ExamState) -> Self {
+        Self {
+            state: RwLock::new(LiveState {
+                ends: fold.positions().to_vec(),
+                fold,
+            }),
+            exam_state: AtomicI32::new(exam_state.into()),
+            folding: Arc::default(),
+            changed: watch::Sender::new(0),
+        }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, LiveState> {
+        self.state
+            .read()
+            .expect("no log entry makes the fold panic")
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, LiveState> {
+        self.state
+            .write()
+            .expect("no log entry makes the fold panic")
+    }
+
+    fn announce(&self) {
+        self.changed.send_modify(|number| *number += 1);
+    }
+
+    fn counts(&self) -> WatchExamResponse {
+        let state = self.read();
+        let (total, areas) = state.fold.progress();
+        WatchExamResponse {
+            state: self.exam_state.load(Ordering::Relaxed),
+            total: Some(total),
+            areas,
+            n_answers: state.fold.n_answers(),
+            lag: state.lag(),
+            n_quarantined: state.fold.n_quarantined(),
+        }
+    }
+
+    fn after(&self) -> Vec<LogPosition> {
+        let positions = self.read().fold.positions().to_vec();
+        (0..)
+            .zip(positions)
+            .map(|(partition, position)| LogPosition {
+                partition,
+                position,
+            })
+            .collect()
+    }
+}
+
+impl LiveState {
+    fn lag(&self) -> u64 {
+        let pairs = self.ends.iter().zip(self.fold.positions());
+        pairs.map(|(end, at)| end.saturating_sub(*at)).sum()
+    }
+
+    /// Says what still keeps the result back.
+    fn not_ready(&self, ends: &[u64]) -> Option<&'static str> {
+        if self.fold.positions() != ends {
+            Some("the log is not folded to exactly these positions")
+        } else if self.fold.n_working() > 0 {
+            Some("attempts are running")
+        } else if self.fold.n_quarantined() > 0 {
+            Some("entries are quarantined")
+        } else {
+            None
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl GraderService for Graders {
+    async fn get_standings(
+        &self,
+        request: Request<GetStandingsRequest>,
+    ) -> Answer<GetStandingsResponse> {
+        let request = request.into_inner();
+        let live = self.live(&request.exam_id)?;
+        let limit = match request.limit {
+            0 => DEFAULT_ROWS,
+            limit @ 1..=MAX_ROWS => limit,
+            _ => return Err(invalid("limit")),
+        };
+        let area = request.scope.map(|scope| scope.area);
+        let area = area.as_deref().filter(|area| !area.is_empty());
+        let state = live.read();
+        let rows = state.fold.page(area, request.offset, limit as usize);
+        Ok(Response::new(GetStandingsResponse {
+            rows: rows
+                .iter()
+                .map(|row| standing_row(&state.fold, row))
+                .collect(),
+            n_ranked: state.fold.n_ranked(area),
+        }))
+    }
+
+    async fn get_standing(
+        &self,
+        request: Request<GetStandingRequest>,
+    ) -> Answer<GetStandingResponse> {
+        let request = request.into_inner();
+        let live = self.live(&request.exam_id)?;
+        let candidate =
+            CandidateId::try_from(&*request.candidate).map_err(|_| invalid("candidate"))?;
+        let state = live.read();
+        own_standing(&state.fold, &candidate, request.attempt)
+            .map(Response::new)
+            .ok_or_else(|| not_ready("the attempt has not ended or is not graded yet"))
+    }
+
+    async fn get_counts(&self, request: Request<GetCountsRequest>) -> Answer<GetCountsResponse> {
+        let mut counts = self.live(&request.get_ref().exam_id)?.counts();
+        counts.state = ExamState::Unspecified.into();
+        Ok(Response::new(GetCountsResponse {
+            counts: Some(counts),
+        }))
+    }
+
+    type WatchExamStream = BoxStream<WatchExamResponse>;
+
+    async fn watch_exam(
+        &self,
+        request: Request<WatchExamRequest>,
+    ) -> Answer<BoxStream<WatchExamResponse>> {
+        let live = self.live(&request.get_ref().exam_id)?;
+        let watch = Watch {
+            changed: live.changed.subscribe(),
+            live: Arc::downgrade(&live),
+            sent: None,
+        };
+        let states = stream::unfold(watch, |mut watch| async {
+            let counts = watch.next().await?;
+            Some((Ok(counts), watch))
+        });
+        Ok(Response::new(states.boxed()))
+    }
+
+    type ExportResultStream = BoxStream<ExportResultResponse>;
+
+    async fn export_result(
+        &self,
+        request: Request<ExportResultRequest>,
+    ) -> Answer<BoxStream<ExportResultResponse>> {
+        let request = request.into_inner();
+        let live = self.live(&request.exam_id)?;
+        let turn = Arc::clone(&live.folding).lock_owned().await;
+        let files = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            result_and_key(&live, &request.ends)
+        });
+        let files = files
+            .await
+            .map_err(|_| internal("the result could not be written"))??;
+        let pieces = files
+            .into_iter()
+            .flat_map(|(file, bytes)| pieces(file, bytes));
+        Ok(Response::new(stream::iter(pieces.map(Ok)).boxed()))
+    }
+}
+
+/// A watcher of one exam: sends the first state at once, then changed ones.
+struct Watch {
+    live: Weak<Live>,
+    changed: watch::Receiver<u64>,
+    sent: Option<(Instant, WatchExamResponse)>,
+}
+
+impl Watch {
+    /// Returns the next state; none once the exam is followed no more.
+    async fn next(&mut self) -> Option<WatchExamResponse> {
+        loop {
+            if let Some((at, _)) = &self.sent {
+                self.changed.changed().await.ok()?;
+                tokio::time::sleep_until(*at + WATCH_PERIOD).await;
+            }
+            self.changed.mark_unchanged();
+            let counts = self.live.upgrade()?.counts();
+            if self.sent.as_ref().is_none_or(|sent| sent.1 != counts) {
+                self.sent = Some((Instant::now(), counts.clone()));
+                return Some(counts);
+            }
+        }
+    }
+}
+
+fn standing_row(fold: &Fold, row: &Row<'_>) -> StandingRow {
+    let counted = row.counted;
+    StandingRow {
+        rank: row.rank,
+        candidate: Bytes::copy_from_slice(row.candidate.as_bytes()),
+        area: row.area.to_owned(),
+        score: fold.package().print(counted.score.quanta),
+        n_correct: u32::from(counted.score.n_correct),
+        net_time_ms: counted.net_time_ms(),
+        submitted_at_ms: counted.ended_at_ms,
+        attempt: u32::from(counted.attempt),
+    }
+}
+
+fn own_standing(fold: &Fold, candidate: &CandidateId, attempt: u32) -> Option<GetStandingResponse> {
+    let standing = fold.standing(candidate)?;
+    let asked = match attempt {
+        0 => standing.row.counted,
+        attempt => fold.attempt(candidate, attempt)?,
+    };
+    let package = fold.package();
+    Some(GetStandingResponse {
+        counted: Some(standing_row(fold, &standing.row)),
+        area_rank: standing.area_rank,
+        n_ranked: fold.n_ranked(None),
+        score: package.print(asked.score.quanta),
+        max_score: package.print(package.max_quanta()),
+        n_correct: u32::from(asked.score.n_correct),
+        n_items: u32::try_from(package.n_items()).expect("papers are short, checked at load"),
+        net_time_ms: asked.net_time_ms(),
+    })
+}
+
+fn result_and_key(
+    live: &Live,
+    ends: &[u64],
+) -> std::result::Result<[(&'static str, Bytes); 2], Status> {
+    let state = live.read();
+    if let Some(why) = state.not_ready(ends) {
+        return Err(not_ready(why));
+    }
+    let result = result_file(&state.fold).bytes.into();
+    let key = state.fold.package().key_bytes().clone();
+    Ok([("result.tsv", result), ("key.bin", key)])
+}
+
+fn pieces(file: &'static str, mut bytes: Bytes) -> impl Iterator<Item = ExportResultResponse> {
+    std::iter::from_fn(move || {
+        (!bytes.is_empty()).then(|| ExportResultResponse {
+            file: file.to_owned(),
+            data: bytes.split_to(bytes.len().min(PIECE_BYTES)),
+        })
+    })
+}
+
+fn invalid(field: &str) -> Status {
+    refusal(
+        Code::InvalidArgument,
+        ErrorCode::InvalidArgument,
+        "a field is missing or out of its range",
+        &[("field", field)],
+    )
+}
+
+fn not_ready(why: &str) -> Status {
+    refusal(
+        Code::FailedPrecondition,
+        ErrorCode::ResultNotReady,
+        why,
+        &[],
+    )
+}
+
+fn internal(what: &str) -> Status {
+    refusal(Code::Internal, ErrorCode::Internal, what, &[])
+}
+
+/// The one place a status of this service is made.
+fn refusal(code: Code, reason: ErrorCode, message: &str, metadata: &[(&str, &str)]) -> Status {
+    let metadata: HashMap<String, String> = metadata
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect();
+    let details = ErrorDetails::with_error_info(proto::reason(reason), proto::DOMAIN, metadata);
+    Status::with_error_details(code, message, details)
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::{
+        exam::v1::{
+            EndedBy, LogEntry, Scope, TailLogRequest, TailLogResponse,
+            log_service_client::LogServiceClient,
+            log_service_server::{LogService, LogServiceServer},
+        },
+        grader::v1::{
+            grader_service_client::GraderServiceClient, grader_service_server::GraderServiceServer,
+        },
+    };
+    use tokio::sync::mpsc;
+    use tokio_stream::wrappers::ReceiverStream;
+
+    use super::*;
+    use crate::{
+        fixture::{Log, candidate, parts},
+        snapshot, state_hash,
+    };
+
+    type Client = GraderServiceClient<GraderServiceServer<Graders>>;
+
+    /// An engine's log service: sends what a request asks for, a few entries a batch, and breaks off now and then.
+    #[derive(Clone, Default)]
+    struct FakeLog {
+        inner: Arc<Mutex<FakeLogState>>,
+        grown: Arc<tokio::sync::Notify>,
+    }
+
+    #[derive(Default)]
+    struct FakeLogState {
+        entries: Vec<LogEntry>,
+        n_calls: usize,
+        n_sent: usize,
+        /// Streams end after this many batches.
+        break_after: Option<usize>,
+    }
+
+    impl FakeLog {
+        fn set(&self, log: &Log) {
+            self.inner.lock().unwrap().entries.clone_from(&log.entries);
+            self.grown.notify_waiters();
+        }
+
+        fn batch(&self, after: &mut [u64]) -> TailLogResponse {
+            let state = self.inner.lock().unwrap();
+            let mut entries = Vec::new();
+            let mut ends = vec![0; after.len()];
+            for entry in &state.entries {
+                let partition = entry.partition as usize;
+                ends[partition] = entry.position;
+                if entry.position > after[partition] && entries.len() < 5 {
+                    after[partition] = entry.position;
+                    entries.push(entry.clone());
+                }
+            }
+            let ends = (0..)
+                .zip(ends)
+                .map(|(partition, position)| LogPosition {
+                    partition,
+                    position,
+                })
+                .collect();
+            TailLogResponse { entries, ends }
+        }
+
+        async fn send(
+            self,
+            mut after: Vec<u64>,
+            sender: mpsc::Sender<std::result::Result<TailLogResponse, Status>>,
+        ) {
+            for n_batches in 1.. {
+                let grown = self.grown.notified();
+                let batch = self.batch(&mut after);
+                let n_entries = batch.entries.len();
+                if sender.send(Ok(batch)).await.is_err() {
+                    return;
+                }
+                let break_after = {
+                    let mut state = self.inner.lock().unwrap();
+                    state.n_sent += n_entries;
+                    state.break_after
+                };
+                if Some(n_batches) == break_after {
+                    let _ = sender.send(Err(Status::unavailable("gone"))).await;
+                    return;
+                }
+                if n_entries == 0 {
+                    tokio::select! {
+                        () = grown => {}
+                        () = sender.closed() => return,
+                    }
+                }
+            }
+        }
+    }
+
+    #[tonic::async_trait]
+    impl LogService for FakeLog {
+        type TailLogStream = ReceiverStream<std::result::Result<TailLogResponse, Status>>;
+
+        async fn tail_log(&self, request: Request<TailLogRequest>) -> Answer<Self::TailLogStream> {
+            let request = request.into_inner();
+            assert_eq!(request.exam_id, "thi-thu");
+            self.inner.lock().unwrap().n_calls += 1;
+            let mut after = vec![0; 4];
+            for position in request.after {
+                after[position.partition as usize] = position.position;
+            }
+            let (sender, receiver) = mpsc::channel(2);
+            tokio::spawn(self.clone().send(after, sender));
+            Ok(Response::new(ReceiverStream::new(receiver)))
+        }
+    }
+
+    struct Rig {
+        graders: Graders,
+        client: Client,
+        engine: FakeLog,
+        folder: tempfile::TempDir,
+    }
+
+    impl Rig {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let graders = Graders::new(folder.path().to_owned());
+            Self {
+                client: GraderServiceClient::new(GraderServiceServer::new(graders.clone())),
+                graders,
+                engine: FakeLog::default(),
+                folder,
+            }
+        }
+
+        async fn add(&self, log: &Log) {
+            self.engine.set(log);
+            let source = LogServiceClient::new(LogServiceServer::new(self.engine.clone()));
+            self.graders
+                .add_exam(ExamState::Open, Arc::clone(&log.package), Arc::new(source))
+                .await;
+        }
+
+        /// Waits until everything is folded.
+        async fn caught_up(&self, log: &Log) {
+            let deadline = Instant::now() + Duration::from_secs(20);
+            while self
+                .graders
+                .read("thi-thu", |fold| fold.positions() == log.positions)
+                != Some(true)
+            {
+                assert!(Instant::now() < deadline, "the grader does not catch up");
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+
+        async fn export(
+            &mut self,
+            ends: &[u64],
+        ) -> std::result::Result<Vec<ExportResultResponse>, Status> {
+            let request = ExportResultRequest {
+                exam_id: "thi-thu".to_owned(),
+                ends: ends.to_vec(),
+            };
+            let mut stream = self.client.export_result(request).await?.into_inner();
+            let mut pieces = Vec::new();
+            while let Some(piece) = stream.message().await? {
+                pieces.push(piece);
+            }
+            Ok(pieces)
+        }
+    }
+
+    fn finished_log(n_persons: u8) -> Log {
+        let mut log = Log::new(&parts());
+        for n in 0..n_persons {
+            let net_ms = 1_000 + u64::from(n % 5);
+            log.sit(
+                candidate(n),
+                1,
+                ["01", "79"][usize::from(n % 2)],
+                &[(0, 1), (3, 3)],
+                net_ms,
+                EndedBy::Candidate,
+            );
+        }
+        log
+    }
+
+    #[track_caller]
+    fn reason_of(status: &Status) -> (Code, String) {
+        let info = status
+            .get_details_error_info()
+            .expect("every refusal says why");
+        assert_eq!(info.domain, "khoabang");
+        (status.code(), info.reason)
+    }
+
+    #[tokio::test]
+    async fn a_log_that_breaks_off_is_folded_to_its_end_once() {
+        let rig = Rig::new();
+        let log = Log::random(11, 40);
+        rig.engine.inner.lock().unwrap().break_after = Some(20);
+        rig.add(&log).await;
+        rig.caught_up(&log).await;
+        assert!(
+            rig.engine.inner.lock().unwrap().n_calls > 1,
+            "the stream must have broken"
+        );
+        let hash = rig.graders.read("thi-thu", state_hash).unwrap();
+        assert_eq!(hash, state_hash(&log.fold()));
+        rig.graders.shutdown().await;
+    }
+
+    #[tokio::test]
+    async fn a_grader_that_comes_back_reads_only_what_is_new() {
+        let mut log = finished_log(20);
+        let rig = Rig::new();
+        rig.add(&log).await;
+        rig.caught_up(&log).await;
+        rig.graders.shutdown().await;
+        let bytes = std::fs::read(rig.folder.path().join("thi-thu.snapshot")).unwrap();
+        assert_eq!(bytes, snapshot::save(&log.fold()));
+        let n_before = log.entries.len();
+        log.sit(candidate(99), 1, "79", &[(0, 1)], 500, EndedBy::Candidate);
+        rig.engine.inner.lock().unwrap().n_sent = 0;
+        rig.add(&log).await;
+        rig.caught_up(&log).await;
+        assert_eq!(
+            rig.engine.inner.lock().unwrap().n_sent,
+            log.entries.len() - n_before
+        );
+        let hash = rig.graders.read("thi-thu", state_hash).unwrap();
+        assert_eq!(hash, state_hash(&log.fold()));
+        assert!(rig.graders.remove("thi-thu").await);
+        assert!(!rig.graders.remove("thi-thu").await);
+    }
+
+    #[tokio::test]
+    async fn a_damaged_snapshot_costs_time_only() {
+        let rig = Rig::new();
+        std::fs::write(rig.folder.path().join("thi-thu.snapshot"), b"damaged").unwrap();
+        let log = finished_log(5);
+        rig.add(&log).await;
+        rig.caught_up(&log).await;
+        let hash = rig.graders.read("thi-thu", state_hash).unwrap();
+        assert_eq!(hash, state_hash(&log.fold()));
+    }
+
+    #[tokio::test]
+    async fn standings_are_read_by_page_and_by_person() {
+        let mut rig = Rig::new();
+        let log = finished_log(20);
+        rig.add(&log).await;
+        rig.caught_up(&log).await;
+        let mut request = GetStandingsRequest {
+            exam_id: "thi-thu".to_owned(),
+            scope: Some(Scope {
+                area: "79".to_owned(),
+            }),
+            offset: 1,
+            limit: 3,
+        };
+        let page = rig
+            .client
+            .get_standings(request.clone())
+            .await
+            .unwrap()
+            .into_inner();
+        assert_eq!((page.n_ranked, page.rows.len()), (10, 3));
+        let ranks: Vec<u64> = page.rows.iter().map(|row| row.rank).collect();
+        assert_eq!(ranks, [1, 3, 3]);
+        assert_eq!(
+            (page.rows[0].score.as_str(), page.rows[0].net_time_ms),
+            ("0.58", 1_000)
+        );
+        request.scope = None;
+        request.offset = 0;
+        request.limit = 0;
+        let page = rig
+            .client
+            .get_standings(request.clone())
+            .await
+            .unwrap()
+            .into_inner();
+        assert_eq!((page.n_ranked, page.rows.len()), (20, 20));
+        request.limit = 1_001;
+        let status = rig.client.get_standings(request.clone()).await.unwrap_err();
+        assert_eq!(
+            reason_of(&status),
+            (Code::InvalidArgument, "INVALID_ARGUMENT".to_owned())
+        );
+
+        let mut own = GetStandingRequest {
+            exam_id: "thi-thu".to_owned(),
+            candidate: vec![6; 16].into(),
+            attempt: 1,
+        };
+        let standing = rig
+            .client
+            .get_standing(own.clone())
+            .await
+            .unwrap()
+            .into_inner();
+        let row = standing.counted.unwrap();
+        assert_eq!(
+            (row.rank, standing.area_rank, standing.n_ranked),
+            (5, 3, 20)
+        );
+        assert_eq!(
+            (standing.score.as_str(), standing.max_score.as_str()),
+            ("0.58", "2.25")
+        );
+        assert_eq!(
+            (standing.n_correct, standing.n_items, standing.net_time_ms),
+            (1, 6, 1_001)
+        );
+        for (candidate, attempt) in [(vec![77; 16], 0), (vec![6; 16], 2)] {
+            own.candidate = candidate.into();
+            own.attempt = attempt;
+            let status = rig.client.get_standing(own.clone()).await.unwrap_err();
+            assert_eq!(
+                reason_of(&status),
+                (Code::FailedPrecondition, "RESULT_NOT_READY".to_owned())
+            );
+        }
+        own.candidate = vec![1].into();
+        let status = rig.client.get_standing(own).await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument);
+    }
+
+    #[tokio::test]
+    async fn an_exam_that_is_not_followed_is_not_found() {
+        let mut rig = Rig::new();
+        let exam_id = "khac".to_owned();
+        let mut statuses = Vec::new();
+        let request = GetCountsRequest {
+            exam_id: exam_id.clone(),
+        };
+        statuses.push(rig.client.get_counts(request).await.unwrap_err());
+        let request = WatchExamRequest {
+            exam_id: exam_id.clone(),
+        };
+        statuses.push(rig.client.watch_exam(request).await.unwrap_err());
+        let request = ExportResultRequest {
+            exam_id,
+            ends: vec![],
+        };
+        statuses.push(rig.client.export_result(request).await.unwrap_err());
+        for status in statuses {
+            assert_eq!(
+                reason_of(&status),
+                (Code::NotFound, "EXAM_NOT_FOUND".to_owned())
+            );
+        }
+        assert!(!rig.graders.set_exam_state("khac", ExamState::Open));
+    }
+
+    #[tokio::test]
+    async fn the_result_is_given_out_only_when_all_is_folded_ended_and_possible() {
+        let mut rig = Rig::new();
+        let mut log = finished_log(8);
+        rig.add(&log).await;
+        rig.caught_up(&log).await;
+        let pieces = rig.export(&log.positions.clone()).await.unwrap();
+        assert_eq!(pieces.len(), 2);
+        assert_eq!(
+            (pieces[0].file.as_str(), pieces[1].file.as_str()),
+            ("result.tsv", "key.bin")
+        );
+        assert_eq!(*pieces[0].data, result_file(&log.fold()).bytes);
+        assert_eq!(
+            blake3::hash(&pieces[1].data).as_bytes(),
+            log.package.key_hash()
+        );
+
+        let mut ahead = log.positions.clone();
+        ahead[2] += 1;
+        let mut behind = log.positions.clone();
+        *behind.iter_mut().find(|end| **end > 0).unwrap() -= 1;
+        for ends in [ahead, behind, vec![], log.positions[1..].to_vec()] {
+            let status = rig.export(&ends).await.unwrap_err();
+            assert_eq!(
+                reason_of(&status),
+                (Code::FailedPrecondition, "RESULT_NOT_READY".to_owned())
+            );
+        }
+
+        log.start(candidate(50), 1, "79");
+        rig.engine.set(&log);
+        rig.caught_up(&log).await;
+        let status = rig.export(&log.positions.clone()).await.unwrap_err();
+        assert_eq!(status.message(), "attempts are running");
+
+        log.end(candidate(50), 1, 1_000, EndedBy::Deadline);
+        rig.engine.set(&log);
+        rig.caught_up(&log).await;
+        rig.export(&log.positions.clone()).await.unwrap();
+
+        log.answer(candidate(50), 1, 0, 1);
+        rig.engine.set(&log);
+        rig.caught_up(&log).await;
+        let status = rig.export(&log.positions.clone()).await.unwrap_err();
+        assert_eq!(status.message(), "entries are quarantined");
+    }
+
+    #[test]
+    fn long_files_come_in_pieces() {
+        let bytes = Bytes::from(vec![7; 2 * PIECE_BYTES + 1]);
+        let lens: Vec<usize> = pieces("result.tsv", bytes)
+            .map(|piece| piece.data.len())
+            .collect();
+        assert_eq!(lens, [PIECE_BYTES, PIECE_BYTES, 1]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watcher_hears_at_once_then_of_changes_once_a_second() {
+        let mut rig = Rig::new();
+        let mut log = finished_log(3);
+        rig.add(&log).await;
+        rig.caught_up(&log).await;
+        let request = WatchExamRequest {
+            exam_id: "thi-thu".to_owned(),
+        };
+        let mut stream = rig.client.watch_exam(request).await.unwrap().into_inner();
+        let first = stream.message().await.unwrap().unwrap();
+        let at = Instant::now();
+        assert_eq!(
+            (first.state(), first.lag, first.n_answers),
+            (ExamState::Open, 0, 6)
+        );
+        assert_eq!(first.total.unwrap().submitted, 3);
+
+        log.start(candidate(60), 1, "79");
+        rig.engine.set(&log);
+        rig.caught_up(&log).await;
+        assert!(rig.graders.set_exam_state("thi-thu", ExamState::Closed));
+        let second = stream.message().await.unwrap().unwrap();
+        assert!(at.elapsed() >= WATCH_PERIOD, "{:?}", at.elapsed());
+        assert_eq!(
+            (second.state(), second.total.unwrap().working),
+            (ExamState::Closed, 1)
+        );
+
+        // a batch without entries changes nothing, so nothing is sent
+        rig.engine.set(&log);
+        let quiet = tokio::time::timeout(WATCH_PERIOD * 5, stream.message()).await;
+        assert!(quiet.is_err(), "{quiet:?}");
+        let counts = GetCountsRequest {
+            exam_id: "thi-thu".to_owned(),
+        };
+        let counts = rig
+            .client
+            .get_counts(counts)
+            .await
+            .unwrap()
+            .into_inner()
+            .counts
+            .unwrap();
+        assert_eq!(
+            (counts.state(), counts.n_answers),
+            (ExamState::Unspecified, 6)
+        );
+        rig.graders.shutdown().await;
+        assert!(
+            stream.message().await.unwrap().is_none(),
+            "the stream ends with the exam"
+        );
+    }
+
+    #[test]
+    fn lag_is_what_is_stored_but_not_folded() {
+        let log = finished_log(4);
+        let live = Live::new(log.fold(), ExamState::Open);
+        assert_eq!(live.counts().lag, 0);
+        live.write().ends.iter_mut().for_each(|end| *end += 3);
+        assert_eq!(live.counts().lag, 12);
+    }
+}

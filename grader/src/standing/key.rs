@@ -1,0 +1,209 @@
+//! A ranking tuple in one number: smaller is better.
+//!
+//! The exam's keys stand from the highest bits down, each as wide as its values need; bits left over hold the first
+//! bits of the candidate id, so that sorting rarely has to look an id up. Comparing tuples is comparing the numbers
+//! with those spare bits cleared. Source: docs/FORMATS.md section 5.
+
+use proto::exam::v1::RankingKey;
+
+use crate::{
+    error::{Error, Result},
+    id::CandidateId,
+};
+
+/// Net times are below 2^32 ms, 49 days: an attempt takes at most 24 hours plus extensions.
+pub(crate) const NET_TIME_BITS: u32 = 32;
+/// Unix milliseconds are below 2^42 until the year 2109.
+pub(crate) const SUBMITTED_AT_BITS: u32 = 42;
+/// Attempts are numbered from 1 to 65,535.
+pub(crate) const ATTEMPT_BITS: u32 = 16;
+
+/// A packed ranking tuple with the first bits of its candidate's id; smaller is better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SortKey(u128);
+
+/// What the ranking keys of one attempt are made of.
+#[derive(Clone, Copy, Debug)]
+pub struct RankFacts {
+    /// Score.
+    pub quanta: i64,
+    /// Items with the full mark.
+    pub n_correct: u16,
+    /// Milliseconds between start and end, below 2^32.
+    pub net_time_ms: u64,
+    /// Unix milliseconds of the end, below 2^42.
+    pub submitted_at_ms: u64,
+    /// Number of the attempt.
+    pub attempt: u16,
+}
+
+/// How an exam's ranking tuples are packed.
+#[derive(Clone, Debug)]
+pub struct KeyLayout {
+    fields: Vec<(RankingKey, u32)>,
+    spare_bits: u32,
+    max_quanta: i64,
+    score_unit: i64,
+    n_items: u64,
+}
+
+impl KeyLayout {
+    /// Lays out the keys of a ranking rule for papers of `n_items` items and at most `max_quanta`; every score is a
+    /// multiple of `score_unit` quanta.
+    ///
+    /// # Errors
+    /// [`Error::RankingTooWide`] if the keys need more than 128 bits.
+    pub fn new(
+        ranking: &[RankingKey],
+        max_quanta: i64,
+        score_unit: i64,
+        n_items: usize,
+    ) -> Result<Self> {
+        let n_items = n_items as u64;
+        let steps = (max_quanta / score_unit).unsigned_abs();
+        let width = |key: RankingKey| match key {
+            RankingKey::Unspecified => 0,
+            RankingKey::Score => u64::BITS - steps.leading_zeros(),
+            RankingKey::CorrectCount => u64::BITS - n_items.leading_zeros(),
+            RankingKey::NetTime => NET_TIME_BITS,
+            RankingKey::SubmittedAt => SUBMITTED_AT_BITS,
+            RankingKey::FewestAttempts => ATTEMPT_BITS,
+        };
+        let fields: Vec<_> = ranking.iter().map(|&key| (key, width(key))).collect();
+        let bits = fields.iter().map(|field| field.1).sum();
+        Ok(Self {
+            fields,
+            spare_bits: u128::BITS
+                .checked_sub(bits)
+                .ok_or(Error::RankingTooWide { bits })?,
+            max_quanta,
+            score_unit,
+            n_items,
+        })
+    }
+
+    /// Packs an attempt's ranking tuple for its candidate.
+    #[must_use]
+    pub fn pack(&self, facts: &RankFacts, candidate: &CandidateId) -> SortKey {
+        let mut tuple = 0u128;
+        for &(key, bits) in &self.fields {
+            let value = match key {
+                RankingKey::Unspecified => 0,
+                RankingKey::Score => {
+                    ((self.max_quanta - facts.quanta) / self.score_unit).unsigned_abs()
+                }
+                RankingKey::CorrectCount => self.n_items - u64::from(facts.n_correct),
+                RankingKey::NetTime => facts.net_time_ms,
+                RankingKey::SubmittedAt => facts.submitted_at_ms,
+                RankingKey::FewestAttempts => u64::from(facts.attempt),
+            };
+            debug_assert!(
+                u64::BITS - value.leading_zeros() <= bits,
+                "{key:?} is too wide"
+            );
+            tuple = tuple << bits | u128::from(value);
+        }
+        let id = u128::from_be_bytes(*candidate.as_bytes());
+        let prefix = id.checked_shr(u128::BITS - self.spare_bits).unwrap_or(0);
+        SortKey(tuple << self.spare_bits | prefix)
+    }
+
+    /// Returns the smallest key with the same ranking tuple: equal for two attempts exactly if they tie.
+    #[must_use]
+    pub fn floor(&self, key: SortKey) -> SortKey {
+        SortKey(key.0 >> self.spare_bits << self.spare_bits)
+    }
+}
+
+#[cfg(test)]
+impl SortKey {
+    pub(crate) fn raw(bits: u128) -> Self {
+        Self(bits)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cmp::Reverse;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ALL: [RankingKey; 5] = [
+        RankingKey::Score,
+        RankingKey::CorrectCount,
+        RankingKey::NetTime,
+        RankingKey::SubmittedAt,
+        RankingKey::FewestAttempts,
+    ];
+
+    fn facts() -> impl Strategy<Value = RankFacts> {
+        (
+            0..=40i64,
+            0..=40u16,
+            prop_oneof![0..3u64, Just(u64::from(u32::MAX))],
+            prop_oneof![0..3u64, Just((1 << 42) - 1)],
+            1..4u16,
+        )
+            .prop_map(
+                |(score, n_correct, net_time_ms, submitted_at_ms, attempt)| RankFacts {
+                    quanta: score * 2_500,
+                    n_correct,
+                    net_time_ms,
+                    submitted_at_ms,
+                    attempt,
+                },
+            )
+    }
+
+    /// The tuple as the format says it, smaller is better.
+    fn tuple(ranking: &[RankingKey], facts: &RankFacts) -> Vec<(Reverse<i64>, u64)> {
+        ranking
+            .iter()
+            .map(|key| match key {
+                RankingKey::Score => (Reverse(facts.quanta), 0),
+                RankingKey::CorrectCount => (Reverse(i64::from(facts.n_correct)), 0),
+                RankingKey::NetTime => (Reverse(0), facts.net_time_ms),
+                RankingKey::SubmittedAt => (Reverse(0), facts.submitted_at_ms),
+                RankingKey::FewestAttempts => (Reverse(0), u64::from(facts.attempt)),
+                RankingKey::Unspecified => unreachable!("never in a rule"),
+            })
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn packed_keys_sort_as_the_tuples_of_the_rule(
+            ranking in Just(ALL.to_vec()).prop_shuffle(),
+            n_keys in 1..=5usize,
+            a in facts(), b in facts(),
+            ids in any::<([u8; 16], [u8; 16])>(),
+        ) {
+            let ranking = &ranking[..n_keys];
+            let layout = KeyLayout::new(ranking, 100_000, 2_500, 40).unwrap();
+            let (id_a, id_b) = (CandidateId::from(ids.0), CandidateId::from(ids.1));
+            let (key_a, key_b) = (layout.pack(&a, &id_a), layout.pack(&b, &id_b));
+            let expected = tuple(ranking, &a).cmp(&tuple(ranking, &b));
+            prop_assert_eq!(layout.floor(key_a).cmp(&layout.floor(key_b)), expected);
+            if key_a != key_b {
+                prop_assert_eq!(key_a.cmp(&key_b), expected.then(id_a.cmp(&id_b)));
+            }
+        }
+    }
+
+    #[test]
+    fn the_widest_useful_exam_fits() {
+        // 100 items, 100 points in quarters, key counts up to 12: L = 27,720
+        KeyLayout::new(&ALL, 100 * 10_000 * 27_720, 2_500, 100).unwrap();
+    }
+
+    #[test]
+    fn a_rule_that_does_not_fit_is_refused() {
+        let error = KeyLayout::new(&ALL, i64::MAX, 1, 100).unwrap_err();
+        assert!(
+            matches!(error, Error::RankingTooWide { bits: 160 }),
+            "{error}"
+        );
+    }
+}

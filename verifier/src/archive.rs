@@ -1,0 +1,339 @@
+//! The folder that `ExportExam` makes, read into memory.
+//!
+//! Invariant: nothing is encoded a second time; hashes are over the bytes as they were read.
+//! Start at [`Archive::read`]. Source: `docs/FORMATS.md`, section 7.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs,
+    io::{BufRead, BufReader, Read},
+    path::Path,
+};
+
+use prost::Message;
+use proto::{
+    bank::v1::PaperHalf,
+    exam::v1::{Ended, Exam, ExamRules, ExamSpec, LogEntry, Response, Started},
+    key::v1::KeyHalf,
+};
+
+use crate::{
+    Error,
+    difference::Differences,
+    log::{LogFold, LogTotals},
+};
+
+/// An entry holds one event: a start with a long paper takes a few kilobytes, a text 2,000 bytes.
+const MAX_ENTRY_LEN: usize = 1 << 20;
+
+/// An archive: the packages, the secret, the result file as it is, and the log by attempt.
+pub struct Archive {
+    pub(crate) exam: Exam,
+    pub(crate) spec: ExamSpec,
+    pub(crate) rules: ExamRules,
+    pub(crate) paper_half: PaperHalf,
+    pub(crate) paper_hash: [u8; 32],
+    pub(crate) key_half: KeyHalf,
+    pub(crate) key_hash: [u8; 32],
+    pub(crate) secret: [u8; 32],
+    pub(crate) result: Vec<u8>,
+    pub(crate) totals: LogTotals,
+    /// What the log alone shows to be wrong.
+    pub(crate) log_differences: Differences,
+    attempts: HashMap<AttemptId, Attempt>,
+}
+
+/// One attempt of one candidate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct AttemptId {
+    pub(crate) candidate: [u8; 16],
+    pub(crate) attempt: u32,
+}
+
+/// What the log says of one attempt.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    pub(crate) started: Started,
+    pub(crate) started_at_ms: u64,
+    /// The newest device that may write.
+    pub(crate) epoch: u32,
+    /// In the order of the log.
+    pub(crate) answers: Vec<StoredAnswer>,
+    pub(crate) ended: Option<Ended>,
+}
+
+/// One answer as the log has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredAnswer {
+    /// Rising by 1 within the attempt, from 1.
+    pub seq: u32,
+    /// Position on the paper, from 0.
+    pub position: u32,
+    /// What was answered; no value is blank.
+    pub response: Response,
+}
+
+impl Archive {
+    /// Reads all files of the folder.
+    ///
+    /// # Errors
+    /// [`Error::Read`], [`Error::Decode`] and [`Error::LogDamaged`] for files that cannot be read,
+    /// [`Error::Invalid`] for values outside the formats.
+    pub fn read(dir: &Path) -> Result<Self, Error> {
+        let exam: Exam = decode("exam.bin", &read(dir, "exam.bin")?)?;
+        let absent = |what| move || Error::invalid(what, "nothing");
+        let spec = exam.spec.clone().ok_or_else(absent("spec of the exam"))?;
+        let rules = spec.rules.clone().ok_or_else(absent("rules of the exam"))?;
+        let paper = read(dir, "paper.bin")?;
+        let key = read(dir, "key.bin")?;
+        let log = read_log(dir, LogFold::new(&rules, spec.n_partitions)?)?;
+        Ok(Self {
+            paper_half: decode("paper.bin", &paper)?,
+            paper_hash: *blake3::hash(&paper).as_bytes(),
+            key_half: decode("key.bin", &key)?,
+            key_hash: *blake3::hash(&key).as_bytes(),
+            secret: parse_secret(&read(dir, "secret.hex")?)?,
+            result: read(dir, "result.tsv")?,
+            totals: log.totals,
+            log_differences: log.differences,
+            attempts: log.attempts,
+            exam,
+            spec,
+            rules,
+        })
+    }
+
+    /// Returns the newest answer of each answered position of an attempt; none if the log does not
+    /// have the attempt.
+    #[must_use]
+    pub fn last_answers(
+        &self,
+        candidate: &[u8; 16],
+        attempt: u32,
+    ) -> Option<BTreeMap<u32, &StoredAnswer>> {
+        Some(self.attempt(candidate, attempt)?.last_answers())
+    }
+
+    /// Tells whether the log has exactly this answer.
+    #[must_use]
+    pub fn contains(
+        &self,
+        candidate: &[u8; 16],
+        attempt: u32,
+        seq: u32,
+        position: u32,
+        response: &Response,
+    ) -> bool {
+        let Some(attempt) = self.attempt(candidate, attempt) else {
+            return false;
+        };
+        let is_it = |answer: &StoredAnswer| {
+            answer.seq == seq && answer.position == position && answer.response == *response
+        };
+        // In a whole log, the answer with number `seq` stands at its place.
+        let usual = usize::try_from(seq).ok().and_then(|seq| seq.checked_sub(1));
+        let there = usual.and_then(|index| attempt.answers.get(index));
+        there.is_some_and(is_it) || attempt.answers.iter().any(is_it)
+    }
+
+    /// Returns all attempts by candidate, then number.
+    pub(crate) fn attempts(&self) -> Vec<(AttemptId, &Attempt)> {
+        let mut attempts: Vec<_> = self.attempts.iter().map(|(id, a)| (*id, a)).collect();
+        attempts.sort_unstable_by_key(|(id, _)| *id);
+        attempts
+    }
+
+    fn attempt(&self, candidate: &[u8; 16], attempt: u32) -> Option<&Attempt> {
+        let candidate = *candidate;
+        self.attempts.get(&AttemptId { candidate, attempt })
+    }
+}
+
+impl Attempt {
+    /// Returns for each answered position the answer with the highest seq.
+    pub(crate) fn last_answers(&self) -> BTreeMap<u32, &StoredAnswer> {
+        let mut last: BTreeMap<u32, &StoredAnswer> = BTreeMap::new();
+        for answer in &self.answers {
+            let newest = last.entry(answer.position).or_insert(answer);
+            if answer.seq > newest.seq {
+                *newest = answer;
+            }
+        }
+        last
+    }
+}
+
+impl std::fmt::Display for AttemptId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let candidate = hex::encode(self.candidate);
+        write!(f, "candidate {candidate} attempt {}", self.attempt)
+    }
+}
+
+fn read(dir: &Path, file: &'static str) -> Result<Vec<u8>, Error> {
+    fs::read(dir.join(file)).map_err(|source| Error::Read { file, source })
+}
+
+fn decode<M: Message + Default>(file: &'static str, bytes: &[u8]) -> Result<M, Error> {
+    M::decode(bytes).map_err(|source| Error::Decode { file, source })
+}
+
+fn parse_secret(file: &[u8]) -> Result<[u8; 32], Error> {
+    let text = String::from_utf8_lossy(file);
+    let mut secret = [0; 32];
+    hex::decode_to_slice(text.trim_end(), &mut secret)
+        .map_err(|e| Error::invalid("secret.hex", e))?;
+    Ok(secret)
+}
+
+/// Folds the log entry by entry: a national log is larger than memory should be.
+fn read_log<'a>(dir: &Path, mut fold: LogFold<'a>) -> Result<LogFold<'a>, Error> {
+    let file = "log.bin";
+    let unreadable = |source| Error::Read { file, source };
+    let mut log = BufReader::new(fs::File::open(dir.join(file)).map_err(unreadable)?);
+    let mut bytes = Vec::new();
+    let mut n_read = 0;
+    while !log.fill_buf().map_err(unreadable)?.is_empty() {
+        let damaged = || Error::LogDamaged { n_read };
+        bytes.resize(read_length(&mut log).ok_or_else(damaged)?, 0);
+        log.read_exact(&mut bytes).map_err(|_| damaged())?;
+        fold.apply(decode::<LogEntry>(file, &bytes)?);
+        n_read += 1;
+    }
+    fold.finish();
+    Ok(fold)
+}
+
+/// Reads a varint of at most 4 bytes; none if it is longer, cut off or over the limit.
+fn read_length(log: &mut impl Read) -> Option<usize> {
+    let mut length = 0;
+    for shift in [0, 7, 14, 21] {
+        let mut byte = [0];
+        log.read_exact(&mut byte).ok()?;
+        length |= usize::from(byte[0] & 0x7f) << shift;
+        if byte[0] & 0x80 == 0 {
+            return (length <= MAX_ENTRY_LEN).then_some(length);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::exam::v1::response::Value;
+
+    use super::*;
+    use crate::test_exam::{TestExam, chosen, person};
+
+    #[test]
+    fn answers_of_the_log_are_found() {
+        let mut exam = TestExam::new();
+        let dir = exam.write();
+        let archive = Archive::read(dir.path()).unwrap();
+        let first = exam.answered(7, 1, 1).response.clone().unwrap();
+        assert!(archive.contains(&person(7), 1, 1, 0, &first));
+        assert!(
+            !archive.contains(&person(7), 1, 1, 1, &first),
+            "another position"
+        );
+        assert!(
+            !archive.contains(&person(7), 1, 2, 0, &first),
+            "another seq"
+        );
+        assert!(!archive.contains(&person(7), 1, 0, 0, &first), "no seq");
+        assert!(
+            !archive.contains(&person(7), 1, 1, 0, &chosen(0b1000)),
+            "another response"
+        );
+        assert!(
+            !archive.contains(&person(7), 2, 1, 0, &first),
+            "another attempt"
+        );
+        assert!(
+            !archive.contains(&person(99), 1, 1, 0, &first),
+            "another person"
+        );
+    }
+
+    #[test]
+    fn answers_behind_a_gap_are_found() {
+        let mut exam = TestExam::new();
+        let last = exam.answered(7, 1, 8).clone();
+        let third = exam.events_of(7, 1)[3];
+        exam.log.remove(third);
+        let archive = Archive::read(exam.write().path()).unwrap();
+        let response = last.response.unwrap();
+        assert!(archive.contains(&person(7), 1, 8, last.position, &response));
+    }
+
+    #[test]
+    fn the_newest_answer_of_each_position_counts() {
+        let mut exam = TestExam::new();
+        let archive = Archive::read(exam.write().path()).unwrap();
+        let last = archive.last_answers(&person(3), 1).unwrap();
+        assert_eq!(
+            last.keys().copied().collect::<Vec<_>>(),
+            [0, 1, 2, 3, 4, 5, 6]
+        );
+        let second = exam.answered(3, 1, 2).response.clone().unwrap();
+        assert_eq!((last[&0].seq, &last[&0].response), (2, &second));
+        let cleared = Response { value: None };
+        assert_eq!((last[&1].seq, &last[&1].response), (9, &cleared));
+        assert!(matches!(last[&2].response.value, Some(Value::Chosen(_))));
+        assert_eq!(archive.last_answers(&person(4), 1).unwrap().len(), 0);
+        assert!(archive.last_answers(&person(4), 2).is_none());
+    }
+
+    #[test]
+    fn missing_and_damaged_files_are_errors() {
+        for file in [
+            "exam.bin",
+            "paper.bin",
+            "key.bin",
+            "secret.hex",
+            "log.bin",
+            "result.tsv",
+        ] {
+            let dir = TestExam::new().write();
+            fs::remove_file(dir.path().join(file)).unwrap();
+            let error = Archive::read(dir.path()).err().unwrap();
+            assert!(
+                matches!(error, Error::Read { file: name, .. } if name == file),
+                "{error}"
+            );
+        }
+        for file in ["exam.bin", "paper.bin", "key.bin"] {
+            let dir = TestExam::new().write();
+            fs::write(dir.path().join(file), [0xff; 3]).unwrap();
+            let error = Archive::read(dir.path()).err().unwrap();
+            assert!(
+                matches!(error, Error::Decode { file: name, .. } if name == file),
+                "{error}"
+            );
+        }
+        let dir = TestExam::new().write();
+        fs::write(dir.path().join("secret.hex"), "5e5e").unwrap();
+        assert!(matches!(
+            Archive::read(dir.path()),
+            Err(Error::Invalid { .. })
+        ));
+    }
+
+    #[test]
+    fn a_log_cut_off_within_an_entry_is_an_error() {
+        let exam = TestExam::new();
+        let dir = exam.write();
+        let path = dir.path().join("log.bin");
+        let log = fs::read(&path).unwrap();
+        let n_read = u64::try_from(exam.log.len()).unwrap() - 1;
+        fs::write(&path, &log[..log.len() - 1]).unwrap();
+        let error = Archive::read(dir.path()).err().unwrap();
+        assert!(
+            matches!(error, Error::LogDamaged { n_read: n } if n == n_read),
+            "{error}"
+        );
+        fs::write(&path, [0xff, 0xff, 0xff, 0x7f]).unwrap();
+        let error = Archive::read(dir.path()).err().unwrap();
+        assert!(matches!(error, Error::LogDamaged { n_read: 0 }), "{error}");
+    }
+}
