@@ -39,8 +39,10 @@ impl Edition {
     /// Returns all areas, by code.
     #[must_use]
     pub fn areas(self) -> &'static [Area] {
-        static VN_63: LazyLock<Vec<Area>> = LazyLock::new(|| read(include_str!("../data/vn-63.csv")));
-        static VN_34: LazyLock<Vec<Area>> = LazyLock::new(|| read(include_str!("../data/vn-34.csv")));
+        static VN_63: LazyLock<Vec<Area>> =
+            LazyLock::new(|| read(include_str!("../data/vn-63.csv")));
+        static VN_34: LazyLock<Vec<Area>> =
+            LazyLock::new(|| read(include_str!("../data/vn-34.csv")));
         match self {
             Self::Vn63 => &VN_63,
             Self::Vn34 => &VN_34,
@@ -59,17 +61,30 @@ impl Edition {
 pub fn vn_34_of(vn_63_code: &str) -> Option<&'static str> {
     static CROSSWALK: LazyLock<Vec<(String, String)>> = LazyLock::new(|| {
         let text = include_str!("../data/vn-63-to-34.csv");
-        records(text).map(|row| (row[0].to_owned(), row[2].to_owned())).collect()
+        records(text)
+            .map(|row| (row[0].to_owned(), row[2].to_owned()))
+            .collect()
     });
-    CROSSWALK.iter().find(|(old, _)| old == vn_63_code).map(|(_, new)| new.as_str())
+    CROSSWALK
+        .iter()
+        .find(|(old, _)| old == vn_63_code)
+        .map(|(_, new)| new.as_str())
 }
 
 fn read(text: &'static str) -> Vec<Area> {
-    records(text).map(|row| Area { code: row[0].to_owned(), name: row[1].to_owned(), short_name: row[2].to_owned() }).collect()
+    records(text)
+        .map(|row| Area {
+            code: row[0].to_owned(),
+            name: row[1].to_owned(),
+            short_name: row[2].to_owned(),
+        })
+        .collect()
 }
 
 fn records(text: &'static str) -> impl Iterator<Item = csv::StringRecord> {
-    csv::Reader::from_reader(text.as_bytes()).into_records().map(|row| row.expect("the data compiled in is well formed"))
+    csv::Reader::from_reader(text.as_bytes())
+        .into_records()
+        .map(|row| row.expect("the data compiled in is well formed"))
 }
 
 #[cfg(test)]
@@ -80,13 +95,20 @@ mod tests {
 
     #[test]
     fn both_editions_are_whole_and_every_old_area_has_one_new_home() {
-        assert_eq!((Edition::Vn63.areas().len(), Edition::Vn34.areas().len()), (63, 34));
+        assert_eq!(
+            (Edition::Vn63.areas().len(), Edition::Vn34.areas().len()),
+            (63, 34)
+        );
         let homes: HashSet<&str> = Edition::Vn63
             .areas()
             .iter()
             .map(|area| vn_34_of(&area.code).unwrap_or_else(|| panic!("{} has no home", area.name)))
             .collect();
-        let new: HashSet<&str> = Edition::Vn34.areas().iter().map(|area| area.code.as_str()).collect();
+        let new: HashSet<&str> = Edition::Vn34
+            .areas()
+            .iter()
+            .map(|area| area.code.as_str())
+            .collect();
         assert_eq!(homes, new);
     }
 

@@ -2,7 +2,11 @@
 //!
 //! `bank/items.jsonl` holds one numbered item a line; `bank/releases/0001.json` one release, never changed once written.
 
-use std::{collections::BTreeMap, fs, io, path::{Path, PathBuf}};
+use std::{
+    collections::{BTreeMap, HashSet},
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use question_bank::{
     import::Import,
@@ -17,7 +21,7 @@ use crate::files;
 pub struct Added {
     /// New items.
     pub n_new: usize,
-    /// Items that the bank had already, word for word.
+    /// Questions that the bank had already, word for word.
     pub n_known: usize,
     /// Items with doubts, not taken.
     pub n_held_back: usize,
@@ -32,7 +36,9 @@ impl Bank {
     /// Takes the data folder.
     #[must_use]
     pub fn new(data: &Path) -> Self {
-        Self { folder: data.join("bank") }
+        Self {
+            folder: data.join("bank"),
+        }
     }
 
     /// Returns all items, by rising id.
@@ -46,7 +52,9 @@ impl Bank {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(error),
         };
-        let parse = |(index, line)| serde_json::from_str(line).map_err(|error| invalid(&file, index + 1, &error));
+        let parse = |(index, line)| {
+            serde_json::from_str(line).map_err(|error| invalid(&file, index + 1, &error))
+        };
         text.lines().enumerate().map(parse).collect()
     }
 
@@ -56,16 +64,20 @@ impl Bank {
     /// When the file cannot be read or written; then nothing is added.
     pub fn add(&self, import: &Import) -> io::Result<Added> {
         let mut items = self.items()?;
-        let mut known: BTreeMap<[u8; 32], ItemId> = items.iter().map(|entry| (entry.item.revision(), entry.id)).collect();
+        let mut known: HashSet<Question> =
+            items.iter().map(|entry| question(&entry.item)).collect();
         let mut next = items.last().map_or(1, |entry| entry.id.0 + 1);
         let mut added = Added::default();
         for imported in &import.items {
             if imported.held_back() {
                 added.n_held_back += 1;
-            } else if known.insert(imported.item.revision(), ItemId(next)).is_some() {
+            } else if !known.insert(question(&imported.item)) {
                 added.n_known += 1;
             } else {
-                items.push(NumberedItem { id: ItemId(next), item: imported.item.clone() });
+                items.push(NumberedItem {
+                    id: ItemId(next),
+                    item: imported.item.clone(),
+                });
                 next += 1;
                 added.n_new += 1;
             }
@@ -111,7 +123,9 @@ impl Bank {
         }
         let file = self.release_file(number);
         match fs::read(&file) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| invalid(&file, 1, &error)),
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .map(Some)
+                .map_err(|error| invalid(&file, 1, &error)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
@@ -122,12 +136,28 @@ impl Bank {
         while self.release_file(newest + 1).exists() {
             newest += 1;
         }
-        if newest == 0 { Ok(None) } else { self.load_release(newest) }
+        if newest == 0 {
+            Ok(None)
+        } else {
+            self.load_release(newest)
+        }
     }
 
     fn release_file(&self, number: u32) -> PathBuf {
         self.folder.join(format!("releases/{number:04}.json"))
     }
+}
+
+/// What makes two items the same question, whatever topic or band a file gives them.
+type Question = (String, Vec<String>, Vec<u8>);
+
+fn question(item: &Item) -> Question {
+    let options = item
+        .options
+        .iter()
+        .map(|option| option.text.clone())
+        .collect();
+    (item.text.clone(), options, item.key.clone())
 }
 
 /// Counts items by topic and band.
@@ -141,5 +171,9 @@ pub fn counts(items: &[NumberedItem]) -> BTreeMap<(&str, Band), usize> {
 }
 
 fn invalid(file: &Path, line: usize, error: &serde_json::Error) -> io::Error {
-    io::Error::other(format!("{}, dòng {line}: {error} / {}, line {line}: {error}", file.display(), file.display()))
+    io::Error::other(format!(
+        "{}, dòng {line}: {error} / {}, line {line}: {error}",
+        file.display(),
+        file.display()
+    ))
 }

@@ -79,7 +79,12 @@ enum BankCommand {
 #[derive(Debug, Args)]
 struct ExamArguments {
     /// Máy chủ / server.
-    #[arg(long, global = true, env = "EXAM_SERVER", default_value = "http://127.0.0.1:7800")]
+    #[arg(
+        long,
+        global = true,
+        env = "EXAM_SERVER",
+        default_value = "http://127.0.0.1:7800"
+    )]
     server: String,
     #[command(subcommand)]
     command: ExamCommand,
@@ -172,13 +177,20 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
     let data = arguments.data;
     match arguments.command {
         Command::Serve(serve) => serve::run(&data, &serve),
-        Command::Bank(BankCommand::Import { file, key, json, dry_run }) => {
-            bank::import(&data, &file, key.as_deref(), json, dry_run)
-        }
+        Command::Bank(BankCommand::Import {
+            file,
+            key,
+            json,
+            dry_run,
+        }) => bank::import(&data, &file, key.as_deref(), json, dry_run),
         Command::Bank(BankCommand::Show) => bank::show(&data),
         Command::Bank(BankCommand::Release) => bank::release(&data),
         Command::Exam(ExamArguments { server, command }) => exam::run(&data, &server, command),
-        Command::Paper(PaperCommand::Rebuild { archive, candidate, attempt }) => paper::rebuild(&archive, &candidate, attempt),
+        Command::Paper(PaperCommand::Rebuild {
+            archive,
+            candidate,
+            attempt,
+        }) => paper::rebuild(&archive, &candidate, attempt),
         Command::Paper(PaperCommand::Verify { archive }) => paper::verify(&archive),
     }
 }

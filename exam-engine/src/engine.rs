@@ -19,15 +19,18 @@ mod start_attempt;
 mod submit_attempt;
 mod tail_log;
 
-use std::{path::{Path, PathBuf}, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
+pub use close_exam::MAX_CODES;
 pub use export_exam::ArchivePiece;
 pub use get_paper::{PaperView, SectionView};
 pub use live_exam::LiveExam;
 use proto::{exam::v1 as wire, grader::v1::grader_service_client::GraderServiceClient};
 pub(crate) use registry::ExamFiles;
 use registry::Registry;
-pub use close_exam::MAX_CODES;
 pub use save_answers::{MAX_ANSWERS, Receipt};
 pub use start_attempt::StartedAttempt;
 pub use tail_log::{MAX_ENTRIES, TailBatch};
@@ -146,12 +149,22 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::File`] or [`Error::Bank`] if an exam's files cannot be read.
-    pub fn new(data: &Path, store: Arc<dyn SessionStore>, clock: Arc<dyn Clock>, secrets: &Secrets, grader: Channel) -> Result<Self> {
+    pub fn new(
+        data: &Path,
+        store: Arc<dyn SessionStore>,
+        clock: Arc<dyn Clock>,
+        secrets: &Secrets,
+        grader: Channel,
+    ) -> Result<Self> {
         let token = format!("Bearer {}", secrets.service.reveal());
         Ok(Self {
             store,
             clock,
-            signer: Signer::new(&secrets.access_code, &secrets.session_token, &secrets.receipt),
+            signer: Signer::new(
+                &secrets.access_code,
+                &secrets.session_token,
+                &secrets.receipt,
+            ),
             exams: Registry::load(data)?,
             data: data.to_owned(),
             grader: GraderServiceClient::new(grader),
@@ -192,10 +205,14 @@ impl Engine {
     /// # Errors
     /// [`Error::ExamNotFound`], [`Error::ExamState`] for a draft.
     pub fn published(&self, exam_id: &str) -> Result<Arc<LiveExam>> {
-        self.exams.live(exam_id).ok_or_else(|| match self.exams.get(exam_id) {
-            Some(exam) => Error::ExamState { state: exam.state() },
-            None => Error::ExamNotFound,
-        })
+        self.exams
+            .live(exam_id)
+            .ok_or_else(|| match self.exams.get(exam_id) {
+                Some(exam) => Error::ExamState {
+                    state: exam.state(),
+                },
+                None => Error::ExamNotFound,
+            })
     }
 
     /// Returns all published exams, and tells of changes to the list.
@@ -214,7 +231,9 @@ impl Engine {
     #[must_use]
     pub fn to_grader<T>(&self, message: T) -> tonic::Request<T> {
         let mut request = tonic::Request::new(message);
-        request.metadata_mut().insert("authorization", self.grader_token.clone());
+        request
+            .metadata_mut()
+            .insert("authorization", self.grader_token.clone());
         request
     }
 
@@ -230,9 +249,14 @@ impl Engine {
         let Some(record) = self.store.load(key).await? else {
             return Ok(None);
         };
-        let draw = |attempt| exam.draw(key.candidate, attempt).map_err(|error| error.to_string());
+        let draw = |attempt| {
+            exam.draw(key.candidate, attempt)
+                .map_err(|error| error.to_string())
+        };
         let session = decode_session(key.candidate, record, draw);
-        session.map(Some).map_err(|corrupt| store::Error::Corrupt(corrupt.0).into())
+        session
+            .map(Some)
+            .map_err(|corrupt| store::Error::Corrupt(corrupt.0).into())
     }
 
     /// Lets `decide` look at the session and commits what it wants; then `then` makes the answer.
@@ -256,7 +280,11 @@ impl Engine {
             let Some(change) = decide(session)? else {
                 return Ok(then(session));
             };
-            match self.store.commit(&key, encode_change(session, &change)).await {
+            match self
+                .store
+                .commit(&key, encode_change(session, &change))
+                .await
+            {
                 Ok(version) => {
                     session.apply(change, version);
                     if !session.running() {

@@ -28,12 +28,19 @@ pub fn write_secret(file: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 fn write_with_mode(file: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let folder = file.parent().ok_or_else(|| io::Error::other("a file stands in a folder"))?;
+    let folder = file
+        .parent()
+        .ok_or_else(|| io::Error::other("a file stands in a folder"))?;
     fs::create_dir_all(folder)?;
     let mut name = file.file_name().unwrap_or_default().to_owned();
     name.push(".new");
     let beside = folder.join(name);
-    let mut new = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&beside)?;
+    let mut new = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(mode)
+        .open(&beside)?;
     new.write_all(bytes)?;
     new.sync_all()?;
     fs::rename(&beside, file)?;

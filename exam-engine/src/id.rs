@@ -19,7 +19,10 @@ impl CandidateId {
         let mut hasher = blake3::Hasher::new();
         hasher.update(b"khoa-bang partition v1").update(&self.0);
         let hash = hasher.finalize();
-        let (first, _) = hash.as_bytes().split_first_chunk().expect("a hash has 32 bytes");
+        let (first, _) = hash
+            .as_bytes()
+            .split_first_chunk()
+            .expect("a hash has 32 bytes");
         u32::from_le_bytes(*first) % n_partitions
     }
 }
@@ -45,7 +48,9 @@ impl ExamId {
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         let fits = (1..=40).contains(&name.len())
-            && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         fits.then(|| Self(name.into()))
     }
 
@@ -59,7 +64,9 @@ impl ExamId {
     #[must_use]
     pub fn tag(&self) -> [u8; 8] {
         let mut hasher = blake3::Hasher::new();
-        hasher.update(b"khoa-bang exam tag v1").update(self.0.as_bytes());
+        hasher
+            .update(b"khoa-bang exam tag v1")
+            .update(self.0.as_bytes());
         let mut tag = [0; 8];
         tag.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
         tag

@@ -29,7 +29,9 @@ impl Key {
     /// When the operating system gives no randomness.
     pub fn generate() -> io::Result<Self> {
         let mut bytes = [0; 32];
-        SysRng.try_fill_bytes(&mut bytes).map_err(io::Error::other)?;
+        SysRng
+            .try_fill_bytes(&mut bytes)
+            .map_err(io::Error::other)?;
         Ok(Self(bytes))
     }
 
@@ -40,7 +42,9 @@ impl Key {
     pub fn load_or_generate(file: &Path) -> io::Result<Self> {
         match std::fs::read_to_string(file) {
             Ok(text) => {
-                let bytes = hex::decode(text.trim()).ok().and_then(|bytes| bytes.try_into().ok());
+                let bytes = hex::decode(text.trim())
+                    .ok()
+                    .and_then(|bytes| bytes.try_into().ok());
                 bytes.map(Self).ok_or_else(|| {
                     io::Error::other(format!(
                         "{}: cần 64 chữ số thập lục phân / 64 hexadecimal digits are expected",

@@ -38,7 +38,12 @@ impl Server {
     ///
     /// # Errors
     /// When the exams of the data folder cannot be read.
-    pub fn start(data: &Path, store: Arc<dyn SessionStore>, clock: Arc<dyn Clock>, secrets: &Secrets) -> engine::Result<Self> {
+    pub fn start(
+        data: &Path,
+        store: Arc<dyn SessionStore>,
+        clock: Arc<dyn Clock>,
+        secrets: &Secrets,
+    ) -> engine::Result<Self> {
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         let (channel, connections) = in_process::channel();
@@ -50,9 +55,22 @@ impl Server {
         let log = LogServiceServer::new(grpc::Log::new(Arc::clone(&engine), roles.clone()));
         let grader = GraderServiceServer::new(grpc::Grader::new(graders.clone(), roles.clone()));
         tasks.spawn(in_process::serve(connections, log, grader, stop.clone()));
-        tasks.spawn(grader_feed::feed(data.to_owned(), engine.watch_exams(), graders.clone(), channel, secrets.service.clone(), stop.clone()));
+        tasks.spawn(grader_feed::feed(
+            data.to_owned(),
+            engine.watch_exams(),
+            graders.clone(),
+            channel,
+            secrets.service.clone(),
+            stop.clone(),
+        ));
         tasks.spawn(expire_all(Arc::clone(&engine), stop.clone()));
-        Ok(Self { engine, graders, roles, stop, tasks })
+        Ok(Self {
+            engine,
+            graders,
+            roles,
+            stop,
+            tasks,
+        })
     }
 
     /// Returns the engine.
@@ -63,7 +81,11 @@ impl Server {
 
     /// Serves one port until `shutdown`, then lets running calls end, saves the grader's state and stops.
     pub async fn serve(mut self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send) {
-        let app = port::routes(&self.engine, &grpc::Grader::new(self.graders.clone(), self.roles.clone()), &self.roles);
+        let app = port::routes(
+            &self.engine,
+            &grpc::Grader::new(self.graders.clone(), self.roles.clone()),
+            &self.roles,
+        );
         port::serve(listener, app, shutdown).await;
         self.stop.cancel();
         while self.tasks.join_next().await.is_some() {}

@@ -16,7 +16,7 @@ pub use answers::{NewAnswer, Saved};
 pub use chain::{Chain, extend_chain, first_chain};
 pub use end::EndedBy;
 use question_bank::paper::Paper;
-pub use start::{Rules, Round, Ticket};
+pub use start::{Round, Rules, Ticket};
 
 use crate::{clock::Timestamp, id::CandidateId};
 
@@ -255,7 +255,9 @@ impl Session {
             return Err(Error::OlderAttempt);
         }
         if epoch < self.progress.epoch {
-            return Err(Error::TakenOver { epoch: self.progress.epoch });
+            return Err(Error::TakenOver {
+                epoch: self.progress.epoch,
+            });
         }
         Ok(())
     }

@@ -12,11 +12,14 @@ mod redis;
 
 use bytes::Bytes;
 pub use embedded::EmbeddedStore;
-pub(crate) use record::{ended_by_to_wire, response_from_wire, response_to_wire};
 pub use record::{Corrupt, decode_session, encode_change};
+pub(crate) use record::{ended_by_to_wire, response_from_wire, response_to_wire};
 
 pub use self::redis::RedisStore;
-use crate::{clock::Timestamp, id::{CandidateId, ExamId, SessionKey}};
+use crate::{
+    clock::Timestamp,
+    id::{CandidateId, ExamId, SessionKey},
+};
 
 /// One field of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -109,13 +112,25 @@ pub trait SessionStore: Send + Sync + 'static {
 
     /// Returns at most `limit` entries behind a position of a partition: encoded `exam.v1.Event`s, by rising position
     /// from `after + 1` without gaps.
-    async fn read_log(&self, exam: &ExamId, partition: u32, after: u64, limit: usize) -> Result<Vec<Bytes>>;
+    async fn read_log(
+        &self,
+        exam: &ExamId,
+        partition: u32,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<Bytes>>;
 
     /// Returns the last position of each partition, 0 for none.
     async fn log_ends(&self, exam: &ExamId, n_partitions: u32) -> Result<Vec<u64>>;
 
     /// Returns at most `limit` candidates of an exam that are due at `now`, and the instant at which the next one is.
-    async fn due(&self, exam: &ExamId, n_partitions: u32, now: Timestamp, limit: usize) -> Result<(Vec<CandidateId>, Option<Timestamp>)>;
+    async fn due(
+        &self,
+        exam: &ExamId,
+        n_partitions: u32,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<(Vec<CandidateId>, Option<Timestamp>)>;
 
     /// Tells how durable a commit is.
     fn durability(&self) -> Durability;

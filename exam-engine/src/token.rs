@@ -79,8 +79,13 @@ impl Signer {
     /// Takes the three keys.
     #[must_use]
     pub fn new(access_code: &Key, session_token: &Key, receipt: &Key) -> Self {
-        let mac = |key: &Key| HmacSha256::new_from_slice(&key.0).expect("HMAC takes keys of any length");
-        Self { codes: mac(access_code), tokens: mac(session_token), receipts: mac(receipt) }
+        let mac =
+            |key: &Key| HmacSha256::new_from_slice(&key.0).expect("HMAC takes keys of any length");
+        Self {
+            codes: mac(access_code),
+            tokens: mac(session_token),
+            receipts: mac(receipt),
+        }
     }
 
     /// Signs an access code. `area` has two characters.
@@ -103,9 +108,14 @@ impl Signer {
     /// # Errors
     /// [`CodeError`].
     pub fn check_code(&self, typed: &str, now: Timestamp) -> Result<([u8; 8], Ticket), CodeError> {
-        let letters: Vec<u8> =
-            typed.bytes().filter(|b| !b.is_ascii_whitespace() && *b != b'-').map(|b| b.to_ascii_uppercase()).collect();
-        let code = BASE32_NOPAD.decode(&letters).map_err(|_| CodeError::Invalid)?;
+        let letters: Vec<u8> = typed
+            .bytes()
+            .filter(|b| !b.is_ascii_whitespace() && *b != b'-')
+            .map(|b| b.to_ascii_uppercase())
+            .collect();
+        let code = BASE32_NOPAD
+            .decode(&letters)
+            .map_err(|_| CodeError::Invalid)?;
         let (body, mac) = code.split_at_checked(CODE_BODY).ok_or(CodeError::Invalid)?;
         if mac.len() != CODE_MAC || body[0] != CODE_VERSION || !verify(&self.codes, body, mac) {
             return Err(CodeError::Invalid);
@@ -119,8 +129,17 @@ impl Signer {
         if now.0 / 1_000 > u64::from(last_second) {
             return Err(CodeError::Expired);
         }
-        let area = std::str::from_utf8(&area).map_err(|_| CodeError::Invalid)?.to_owned();
-        Ok((exam_tag, Ticket { candidate, area, unit }))
+        let area = std::str::from_utf8(&area)
+            .map_err(|_| CodeError::Invalid)?
+            .to_owned();
+        Ok((
+            exam_tag,
+            Ticket {
+                candidate,
+                area,
+                unit,
+            },
+        ))
     }
 
     /// Signs a session token.
@@ -144,7 +163,9 @@ impl Signer {
         if BASE64URL_NOPAD.decode_len(token.len()).ok()? != bytes.len() {
             return None;
         }
-        BASE64URL_NOPAD.decode_mut(token.as_bytes(), &mut bytes).ok()?;
+        BASE64URL_NOPAD
+            .decode_mut(token.as_bytes(), &mut bytes)
+            .ok()?;
         let (body, mac) = bytes.split_at(TOKEN_BODY);
         if body[0] != TOKEN_VERSION || !verify(&self.tokens, body, mac) {
             return None;
@@ -196,7 +217,10 @@ struct Reader<'a>(&'a [u8]);
 
 impl Reader<'_> {
     fn take<const N: usize>(&mut self) -> [u8; N] {
-        let (piece, rest) = self.0.split_first_chunk().expect("the layout has a fixed length");
+        let (piece, rest) = self
+            .0
+            .split_first_chunk()
+            .expect("the layout has a fixed length");
         self.0 = rest;
         *piece
     }
@@ -212,22 +236,40 @@ mod tests {
     }
 
     fn ticket() -> Ticket {
-        Ticket { candidate: CandidateId([9; 16]), area: "79".to_owned(), unit: 12 }
+        Ticket {
+            candidate: CandidateId([9; 16]),
+            area: "79".to_owned(),
+            unit: 12,
+        }
     }
 
     #[test]
     fn a_code_says_whose_it_is_until_its_time_is_over() {
         let code = signer(1).issue_code([3; 8], &ticket(), 1_000);
         let typed = format!(" {}-{} ", code[..5].to_lowercase(), &code[5..]);
-        assert_eq!(signer(1).check_code(&typed, Timestamp(1_000_999)), Ok(([3; 8], ticket())));
-        assert_eq!(signer(1).check_code(&code, Timestamp(1_001_000)), Err(CodeError::Expired));
-        assert_eq!(signer(2).check_code(&code, Timestamp(0)), Err(CodeError::Invalid));
+        assert_eq!(
+            signer(1).check_code(&typed, Timestamp(1_000_999)),
+            Ok(([3; 8], ticket()))
+        );
+        assert_eq!(
+            signer(1).check_code(&code, Timestamp(1_001_000)),
+            Err(CodeError::Expired)
+        );
+        assert_eq!(
+            signer(2).check_code(&code, Timestamp(0)),
+            Err(CodeError::Invalid)
+        );
     }
 
     #[test]
     fn any_changed_character_is_seen() {
         let code = signer(1).issue_code([3; 8], &ticket(), 1_000);
-        let session = SessionRef { exam_tag: [3; 8], candidate: CandidateId([9; 16]), attempt: 1, epoch: 2 };
+        let session = SessionRef {
+            exam_tag: [3; 8],
+            candidate: CandidateId([9; 16]),
+            attempt: 1,
+            epoch: 2,
+        };
         let token = signer(1).issue_token(&session);
         assert_eq!(signer(1).check_token(&token), Some(session));
         let changed = |text: &str, index: usize| {
@@ -236,10 +278,19 @@ mod tests {
             String::from_utf8(bytes).unwrap()
         };
         for index in 0..code.len() {
-            assert!(signer(1).check_code(&changed(&code, index), Timestamp(0)).is_err(), "{index}");
+            assert!(
+                signer(1)
+                    .check_code(&changed(&code, index), Timestamp(0))
+                    .is_err(),
+                "{index}"
+            );
         }
         for index in 0..token.len() {
-            assert_eq!(signer(1).check_token(&changed(&token, index)), None, "{index}");
+            assert_eq!(
+                signer(1).check_token(&changed(&token, index)),
+                None,
+                "{index}"
+            );
         }
         for cut in ["", "AAAA", &code[..20]] {
             assert!(signer(1).check_code(cut, Timestamp(0)).is_err());

@@ -44,7 +44,9 @@ impl Plan {
     /// [`Error::Infeasible`] names the section and cell that cannot be filled, or the field that is out of range.
     pub fn new(blueprint: &Blueprint, items: &[PaperItem]) -> Result<Self> {
         if blueprint.sections.is_empty() || blueprint.sections.len() > MAX_SECTIONS {
-            return Err(infeasible(format!("cần từ 1 đến {MAX_SECTIONS} phần / 1 to {MAX_SECTIONS} sections are needed")));
+            return Err(infeasible(format!(
+                "cần từ 1 đến {MAX_SECTIONS} phần / 1 to {MAX_SECTIONS} sections are needed"
+            )));
         }
         let mut cells = Vec::new();
         let mut section_sizes = Vec::new();
@@ -64,32 +66,51 @@ impl Plan {
                 let quota = stratum.quota as usize;
                 let place = format!("phần {} «{}»", number + 1, stratum.topic);
                 if quota == 0 {
-                    return Err(infeasible(format!("{place}: số câu phải từ 1 / the quota must be at least 1")));
+                    return Err(infeasible(format!(
+                        "{place}: số câu phải từ 1 / the quota must be at least 1"
+                    )));
                 }
                 if pool.len() < quota {
                     return Err(infeasible(format!(
                         "{place}: cần {quota} câu nhưng ngân hàng chỉ có {} / {quota} items wanted, the release has {}",
-                        pool.len(), pool.len()
+                        pool.len(),
+                        pool.len()
                     )));
                 }
                 for index in &pool {
                     if taken.insert(*index, cells.len()).is_some() {
-                        return Err(infeasible(format!("{place}: trùng với một ô khác của ma trận / overlaps another cell of the blueprint")));
+                        return Err(infeasible(format!(
+                            "{place}: trùng với một ô khác của ma trận / overlaps another cell of the blueprint"
+                        )));
                     }
                 }
                 size += quota;
-                cells.push(Cell { section: number, pool, quota });
+                cells.push(Cell {
+                    section: number,
+                    pool,
+                    quota,
+                });
             }
             if size == 0 {
-                return Err(infeasible(format!("phần {} không có câu nào / section {} has no item", number + 1, number + 1)));
+                return Err(infeasible(format!(
+                    "phần {} không có câu nào / section {} has no item",
+                    number + 1,
+                    number + 1
+                )));
             }
             section_sizes.push(size);
         }
         let n_items = section_sizes.iter().sum();
         if n_items > MAX_PAPER_ITEMS as usize {
-            return Err(infeasible(format!("đề có {n_items} câu, tối đa {MAX_PAPER_ITEMS} / the paper has {n_items} items, at most {MAX_PAPER_ITEMS}")));
+            return Err(infeasible(format!(
+                "đề có {n_items} câu, tối đa {MAX_PAPER_ITEMS} / the paper has {n_items} items, at most {MAX_PAPER_ITEMS}"
+            )));
         }
-        Ok(Self { cells, n_items, section_sizes })
+        Ok(Self {
+            cells,
+            n_items,
+            section_sizes,
+        })
     }
 
     /// Returns the section, from 0, of a position on the paper.
@@ -116,12 +137,18 @@ fn check_mark(section: &Section, number: usize) -> Result<()> {
     let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
     let positive = mark.bytes().any(|b| (b'1'..=b'9').contains(&b));
     // Six digits of whole points keep every sum of quanta far inside an i64.
-    if digits(whole) && whole.len() <= 6 && digits(decimals) && decimals.len() <= MARK_DECIMALS && positive {
+    if digits(whole)
+        && whole.len() <= 6
+        && digits(decimals)
+        && decimals.len() <= MARK_DECIMALS
+        && positive
+    {
         return Ok(());
     }
     Err(infeasible(format!(
         "phần {}: điểm mỗi câu «{mark}» phải là số dương dạng 0.25, tối đa {MARK_DECIMALS} chữ số lẻ / section {}: the mark must be a positive decimal like 0.25",
-        number + 1, number + 1
+        number + 1,
+        number + 1
     )))
 }
 
@@ -153,8 +180,15 @@ mod tests {
                 quota: *quota,
             })
             .collect();
-        let section = Section { strata, mark: mark.to_owned(), ..Section::default() };
-        Blueprint { sections: vec![section], window: None }
+        let section = Section {
+            strata,
+            mark: mark.to_owned(),
+            ..Section::default()
+        };
+        Blueprint {
+            sections: vec![section],
+            window: None,
+        }
     }
 
     #[track_caller]
@@ -170,10 +204,18 @@ mod tests {
 
     #[test]
     fn quotas_marks_and_overlaps_are_checked() {
-        check("0.25", &[("sử", Some(1), 2), ("sử", Some(2), 1), ("địa", None, 1)], None);
+        check(
+            "0.25",
+            &[("sử", Some(1), 2), ("sử", Some(2), 1), ("địa", None, 1)],
+            None,
+        );
         check("1", &[("sử", Some(1), 3)], Some("the release has 2"));
         check("1", &[("văn", None, 1)], Some("the release has 0"));
-        check("1", &[("sử", None, 1), ("sử", Some(1), 1)], Some("overlaps"));
+        check(
+            "1",
+            &[("sử", None, 1), ("sử", Some(1), 1)],
+            Some("overlaps"),
+        );
         check("1", &[("sử", None, 0)], Some("at least 1"));
         check("1", &[], Some("no item"));
         for mark in ["0", "-1", "0,5", "1.23456", "", "1.", "9999999"] {

@@ -6,11 +6,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use proto::bank::v1::{Blueprint, DifficultyWindow, ItemType, PaperHalf};
 use prost::Message;
-use rand_chacha::{ChaCha12Rng, rand_core::{Rng, SeedableRng}};
+use proto::bank::v1::{Blueprint, DifficultyWindow, ItemType, PaperHalf};
+use rand_chacha::{
+    ChaCha12Rng,
+    rand_core::{Rng, SeedableRng},
+};
 
-use crate::{Error, Result, blueprint::Plan, paper::{Paper, PaperEntry}};
+use crate::{
+    Error, Result,
+    blueprint::Plan,
+    paper::{Paper, PaperEntry},
+};
 
 /// Tries before a paper is repaired. With the recommended window a paper takes 15 tries on average and 171 at most
 /// among 100,000, so a thousand means that the blueprint is at fault, not chance.
@@ -62,25 +69,38 @@ impl Drawer {
     /// [`Error::Infeasible`] from the blueprint, [`Error::Package`] for a package of another kind.
     pub fn new(half: &PaperHalf, exam_secret: &[u8; 32]) -> Result<Self> {
         if half.format != 1 || half.draw_algorithm != ALGORITHM {
-            return Err(Error::Package(format!("format {}, draw {}", half.format, half.draw_algorithm)));
+            return Err(Error::Package(format!(
+                "format {}, draw {}",
+                half.format, half.draw_algorithm
+            )));
         }
         if !half.items.is_sorted_by(|a, b| a.item_id < b.item_id) {
             return Err(Error::Package("items are not sorted by id".to_owned()));
         }
-        let blueprint = Blueprint::decode(half.blueprint.clone()).map_err(|error| Error::Package(error.to_string()))?;
+        let blueprint = Blueprint::decode(half.blueprint.clone())
+            .map_err(|error| Error::Package(error.to_string()))?;
         let plan = Plan::new(&blueprint, &half.items)?;
-        let names: BTreeSet<u32> = half.items.iter().flat_map(|item| item.exclusion_sets.iter().copied()).collect();
+        let names: BTreeSet<u32> = half
+            .items
+            .iter()
+            .flat_map(|item| item.exclusion_sets.iter().copied())
+            .collect();
         let dense: BTreeMap<u32, u32> = names.into_iter().zip(0..).collect();
         let facts = half
             .items
             .iter()
             .map(|item| {
-                let movable_type = matches!(item.r#type(), ItemType::SingleChoice | ItemType::MultipleChoice);
+                let movable_type = matches!(
+                    item.r#type(),
+                    ItemType::SingleChoice | ItemType::MultipleChoice
+                );
                 Ok(ItemFacts {
                     item_id: item.item_id,
                     facility_milli: item.facility_milli,
                     exclusion_sets: dense_sets(&item.exclusion_sets, &dense),
-                    n_options: u8::try_from(item.options.len()).map_err(|_| Error::Package(format!("item {}: too many options", item.item_id)))?,
+                    n_options: u8::try_from(item.options.len()).map_err(|_| {
+                        Error::Package(format!("item {}: too many options", item.item_id))
+                    })?,
                     movable: (0u8..)
                         .zip(&item.options)
                         .filter(|(_, option)| movable_type && !option.pinned)
@@ -137,7 +157,13 @@ impl Drawer {
         Ok(n_repaired)
     }
 
-    fn stream(&self, candidate: &[u8; 16], attempt: u32, section: u16, purpose: u16) -> ChaCha12Rng {
+    fn stream(
+        &self,
+        candidate: &[u8; 16],
+        attempt: u32,
+        section: u16,
+        purpose: u16,
+    ) -> ChaCha12Rng {
         let mut message = [0; 56];
         message[..32].copy_from_slice(&self.snapshot);
         message[32..48].copy_from_slice(candidate);
@@ -163,7 +189,12 @@ impl Drawer {
 
     fn prepare(&self, scratch: &mut Scratch) {
         if scratch.owner != self.exam_key || scratch.pools.len() != self.plan.cells.len() {
-            scratch.pools = self.plan.cells.iter().map(|cell| cell.pool.clone()).collect();
+            scratch.pools = self
+                .plan
+                .cells
+                .iter()
+                .map(|cell| cell.pool.clone())
+                .collect();
             scratch.used_in = vec![0; self.n_exclusion_sets];
             scratch.n_tries = 0;
             scratch.owner = self.exam_key;
@@ -191,14 +222,21 @@ impl Drawer {
             let facts = &self.facts[index as usize];
             facility_milli += u64::from(facts.facility_milli);
             for &set in &facts.exclusion_sets {
-                if std::mem::replace(&mut scratch.used_in[set as usize], scratch.n_tries) == scratch.n_tries {
+                if std::mem::replace(&mut scratch.used_in[set as usize], scratch.n_tries)
+                    == scratch.n_tries
+                {
                     return false;
                 }
             }
         }
-        self.blueprint.window.is_none_or(|DifficultyWindow { target_milli, tolerance_milli }| {
-            facility_milli.abs_diff(u64::from(target_milli)) <= u64::from(tolerance_milli)
-        })
+        self.blueprint.window.is_none_or(
+            |DifficultyWindow {
+                 target_milli,
+                 tolerance_milli,
+             }| {
+                facility_milli.abs_diff(u64::from(target_milli)) <= u64::from(tolerance_milli)
+            },
+        )
     }
 
     /// Draws one by one and passes over items whose exclusion set is used; the window is not kept.
@@ -213,12 +251,16 @@ impl Drawer {
                     if n == i {
                         return Err(Error::Infeasible(format!(
                             "phần {}: các nhóm câu loại trừ nhau không để lại đủ câu / section {}: exclusion sets leave too few items",
-                            cell.section + 1, cell.section + 1
+                            cell.section + 1,
+                            cell.section + 1
                         )));
                     }
                     let k = i + below(rng, n - i);
                     let sets = &self.facts[pool[k as usize] as usize].exclusion_sets;
-                    if sets.iter().any(|&set| scratch.used_in[set as usize] == scratch.n_tries) {
+                    if sets
+                        .iter()
+                        .any(|&set| scratch.used_in[set as usize] == scratch.n_tries)
+                    {
                         n -= 1;
                         pool.swap(k as usize, n as usize);
                     } else {
@@ -237,7 +279,13 @@ impl Drawer {
 
     fn order_items(&self, candidate: &[u8; 16], attempt: u32, scratch: &mut Scratch) {
         let mut start = 0;
-        for (number, (section, size)) in self.blueprint.sections.iter().zip(&self.plan.section_sizes).enumerate() {
+        for (number, (section, size)) in self
+            .blueprint
+            .sections
+            .iter()
+            .zip(&self.plan.section_sizes)
+            .enumerate()
+        {
             if section.shuffle_items {
                 let number = u16::try_from(number).expect("at most 50 sections");
                 let mut rng = self.stream(candidate, attempt, number, ITEM_ORDER);
@@ -247,12 +295,19 @@ impl Drawer {
         }
     }
 
-    fn order_options(&self, candidate: &[u8; 16], attempt: u32, scratch: &Scratch, repaired: bool) -> Paper {
+    fn order_options(
+        &self,
+        candidate: &[u8; 16],
+        attempt: u32,
+        scratch: &Scratch,
+        repaired: bool,
+    ) -> Paper {
         let mut rng = self.stream(candidate, attempt, 0, OPTION_ORDER);
         let mut entries = Vec::with_capacity(scratch.chosen.len());
         let mut option_order = Vec::with_capacity(scratch.chosen.len() * 4);
         let sections = self.blueprint.sections.iter().zip(&self.plan.section_sizes);
-        let shuffled = sections.flat_map(|(section, size)| std::iter::repeat_n(section.shuffle_options, *size));
+        let shuffled = sections
+            .flat_map(|(section, size)| std::iter::repeat_n(section.shuffle_options, *size));
         for (&index, shuffle_options) in scratch.chosen.iter().zip(shuffled) {
             let facts = &self.facts[index as usize];
             let first = option_order.len();
@@ -266,7 +321,11 @@ impl Drawer {
                     option_order[first + *slot as usize] = *option;
                 }
             }
-            entries.push(PaperEntry { index, item_id: facts.item_id, n_options: facts.n_options });
+            entries.push(PaperEntry {
+                index,
+                item_id: facts.item_id,
+                n_options: facts.n_options,
+            });
         }
         Paper::new(entries, option_order, repaired)
     }
@@ -300,7 +359,10 @@ fn exam_key(secret: &[u8; 32], exam_id: &str) -> [u8; 32] {
 
 fn snapshot(release_hash: &[u8], blueprint: &[u8]) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
-    hasher.update(b"khoa-bang snapshot v1").update(release_hash).update(blueprint);
+    hasher
+        .update(b"khoa-bang snapshot v1")
+        .update(release_hash)
+        .update(blueprint);
     *hasher.finalize().as_bytes()
 }
 
@@ -337,9 +399,15 @@ mod tests {
         message.extend(42u64.to_le_bytes());
         message.extend(1u32.to_le_bytes());
         let seed = blake3::keyed_hash(&[0; 32], &message);
-        assert_eq!(seed.to_hex().as_str(), "3748d7e7971bd3ca1ac0d3b22d6451b490f424fd686f01c7c868b3369000b436");
+        assert_eq!(
+            seed.to_hex().as_str(),
+            "3748d7e7971bd3ca1ac0d3b22d6451b490f424fd686f01c7c868b3369000b436"
+        );
         let mut rng = ChaCha12Rng::from_seed(*seed.as_bytes());
-        assert_eq!([0; 4].map(|_: u32| rng.next_u32()), [3_420_520_565, 3_077_469_174, 4_082_231_099, 1_128_150_351]);
+        assert_eq!(
+            [0; 4].map(|_: u32| rng.next_u32()),
+            [3_420_520_565, 3_077_469_174, 4_082_231_099, 1_128_150_351]
+        );
         let mut rng = ChaCha12Rng::from_seed(*seed.as_bytes());
         let mut values: Vec<u32> = (0..10).collect();
         shuffle(&mut rng, &mut values);

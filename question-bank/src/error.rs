@@ -4,7 +4,9 @@
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file is not what its name says, or damaged.
-    #[error("không đọc được tệp ({what}); hãy mở tệp bằng {program} rồi lưu lại / cannot read the file ({what}); open it in {program} and save it again")]
+    #[error(
+        "không đọc được tệp ({what}); hãy mở tệp bằng {program} rồi lưu lại / cannot read the file ({what}); open it in {program} and save it again"
+    )]
     Unreadable {
         /// What was wrong, in a few words.
         what: String,

@@ -224,13 +224,34 @@ pub fn refers_to_options(text: &str) -> bool {
     let opens = lower.starts_with("cả ")
         || lower.starts_with("tất cả")
         || lower.starts_with("không có")
+        || lower.starts_with("không phương án")
+        || lower.starts_with("không đáp án")
         || lower.starts_with("không phải");
     let names_options = [
-        "đáp án", "phương án", "câu trên", "ý trên", "đều đúng", "đều sai", "nêu trên",
+        "đáp án",
+        "phương án",
+        "câu trên",
+        "ý trên",
+        "đều đúng",
+        "đều sai",
+        "nêu trên",
     ]
     .iter()
     .any(|phrase| lower.contains(phrase));
-    (opens && (names_options || words.last() == Some(&"trên"))) || refers_to_letters(text)
+    let points_up = words.iter().enumerate().any(|(at, word)| {
+        // "trên cơ sở" says where something rests, not which options are meant.
+        let next = words.get(at + 1);
+        *word == "trên" && next.is_none_or(|next| matches!(*next, "đều" | "là" | "đúng" | "sai"))
+    });
+    let is_plural = words.first().is_some_and(|word| {
+        matches!(
+            *word,
+            "các" | "những" | "mọi" | "hai" | "ba" | "bốn" | "2" | "3" | "4"
+        )
+    });
+    (opens && (names_options || words.last() == Some(&"trên")))
+        || (is_plural && points_up)
+        || refers_to_letters(text)
 }
 
 /// Reports whether an option names others by their letters ("Cả A và B"): then none of the item's options may move.
@@ -238,15 +259,27 @@ pub fn refers_to_options(text: &str) -> bool {
 pub fn refers_to_letters(text: &str) -> bool {
     let lower = clean_text(text).to_lowercase();
     let words = words(&lower);
-    let is_letter = |word: &&&str| matches!(**word, "a" | "b" | "c" | "d" | "e");
-    words.iter().filter(is_letter).count() >= 2
-        && words.iter().all(|word| {
-            word.chars().count() == 1
-                || matches!(
-                    *word,
-                    "cả" | "và" | "đều" | "đúng" | "sai" | "hoặc" | "đáp" | "án" | "câu" | "phương"
-                )
-        })
+    let is_letter = |word: &&str| matches!(*word, "a" | "b" | "c" | "d" | "e");
+    let introduces = |word: &&&str| {
+        matches!(
+            **word,
+            "cả" | "chỉ" | "các" | "hai" | "ba" | "câu" | "ý" | "đáp" | "án" | "phương"
+        )
+    };
+    let n_introducing = words.iter().take_while(introduces).count();
+    let named = words[n_introducing..]
+        .iter()
+        .filter(|word| !matches!(**word, "và" | "hoặc"));
+    let begins_with_letters = named.take(2).filter(|word| is_letter(word)).count() == 2;
+    let all_fit = words.iter().all(|word| {
+        word.chars().count() == 1
+            || matches!(
+                *word,
+                "cả" | "và" | "đều" | "đúng" | "sai" | "hoặc" | "đáp" | "án" | "câu" | "phương"
+            )
+    });
+    let n_letters = words.iter().filter(|word| is_letter(word)).count();
+    (n_introducing > 0 && begins_with_letters) || (n_letters >= 2 && all_fit)
 }
 
 fn words(lower: &str) -> Vec<&str> {
@@ -262,7 +295,10 @@ mod tests {
 
     #[test]
     fn decomposed_text_and_odd_spaces_become_one_form() {
-        assert_eq!(clean_text(" Hu\u{65}\u{302}\u{301}\u{a0} \u{200b}xưa\n"), "Huế xưa");
+        assert_eq!(
+            clean_text(" Hu\u{65}\u{302}\u{301}\u{a0} \u{200b}xưa\n"),
+            "Huế xưa"
+        );
     }
 
     #[test]
@@ -277,6 +313,12 @@ mod tests {
             "Không có đáp án nào đúng",
             "Tất cả các ý trên",
             "Cả ba địa danh trên",
+            "Các phương án trên đều sai",
+            "Hai đáp án trên là đúng.",
+            "Các trường hợp nêu trên",
+            "Không phương án nào đúng",
+            "Đáp án A và C là đúng",
+            "Phương án A, B đều không phù hợp",
         ] {
             assert!(refers_to_options(text), "{text}");
         }
@@ -284,6 +326,8 @@ mod tests {
             "Cả nước có 34 tỉnh, thành phố",
             "Tất cả công dân từ đủ 18 tuổi",
             "Vitamin A và vitamin C",
+            "Các phương án trên cơ sở đề xuất của tổ chuyên gia",
+            "Tất cả thành viên của liên danh A-B",
             "Đèn đỏ",
         ] {
             assert!(!refers_to_options(text), "{text}");

@@ -42,7 +42,12 @@ impl Paper {
         }
         let mut form_code = [0; 8];
         form_code.copy_from_slice(&blake3::hash(&text).as_bytes()[..8]);
-        Self { entries, option_order: option_order.into(), form_code, repaired }
+        Self {
+            entries,
+            option_order: option_order.into(),
+            form_code,
+            repaired,
+        }
     }
 
     /// Returns the items with their shown option order, in paper order.

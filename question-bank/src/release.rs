@@ -5,11 +5,11 @@
 
 use std::collections::BTreeMap;
 
+use prost::Message;
 use proto::{
     bank::v1::{Blueprint, Option as PaperOption, PaperHalf, PaperItem},
     key::v1::{ItemKey, KeyHalf},
 };
-use prost::Message;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -68,13 +68,24 @@ impl Release {
     pub fn new(number: u32, previous: Option<&Self>, mut items: Vec<NumberedItem>) -> Result<Self> {
         items.sort_by_key(|entry| entry.id);
         if items.is_empty() {
-            return Err(Error::Package("ngân hàng trống, hãy nhập câu hỏi trước / the bank is empty, import items first".to_owned()));
+            return Err(Error::Package(
+                "ngân hàng trống, hãy nhập câu hỏi trước / the bank is empty, import items first"
+                    .to_owned(),
+            ));
         }
         if !items.is_sorted_by(|a, b| a.id < b.id) {
-            return Err(Error::Package("số câu bị trùng / item numbers repeat".to_owned()));
+            return Err(Error::Package(
+                "số câu bị trùng / item numbers repeat".to_owned(),
+            ));
         }
-        let previous = previous.map(|release| hex::encode(release.hash())).unwrap_or_default();
-        Ok(Self { number, previous, items })
+        let previous = previous
+            .map(|release| hex::encode(release.hash()))
+            .unwrap_or_default();
+        Ok(Self {
+            number,
+            previous,
+            items,
+        })
     }
 
     /// Returns the manifest's canonical bytes.
@@ -83,9 +94,17 @@ impl Release {
         let items = self
             .items
             .iter()
-            .map(|entry| ManifestEntry { id: entry.id, revision: hex::encode(entry.item.revision()) })
+            .map(|entry| ManifestEntry {
+                id: entry.id,
+                revision: hex::encode(entry.item.revision()),
+            })
             .collect();
-        let manifest = Manifest { format: 1, number: self.number, previous: self.previous.clone(), items };
+        let manifest = Manifest {
+            format: 1,
+            number: self.number,
+            previous: self.previous.clone(),
+            items,
+        };
         serde_json::to_vec(&manifest).expect("a manifest has only strings, numbers and lists")
     }
 
@@ -102,16 +121,27 @@ impl Release {
     pub fn package(&self, exam_id: &str, blueprint: &Blueprint, salt: [u8; 32]) -> Result<Package> {
         let sets = self.exclusion_sets();
         let wanted = |item: &Item| {
-            blueprint.sections.iter().flat_map(|section| &section.strata).any(|stratum| stratum.topic == item.topic)
+            blueprint
+                .sections
+                .iter()
+                .flat_map(|section| &section.strata)
+                .any(|stratum| stratum.topic == item.topic)
         };
-        let entries: Vec<&NumberedItem> = self.items.iter().filter(|entry| wanted(&entry.item)).collect();
+        let entries: Vec<&NumberedItem> = self
+            .items
+            .iter()
+            .filter(|entry| wanted(&entry.item))
+            .collect();
         let half = PaperHalf {
             format: 1,
             exam_id: exam_id.to_owned(),
             release_no: self.number,
             release_hash: self.hash().to_vec().into(),
             blueprint: blueprint.encode_to_vec().into(),
-            items: entries.iter().map(|entry| paper_item(entry, &sets)).collect(),
+            items: entries
+                .iter()
+                .map(|entry| paper_item(entry, &sets))
+                .collect(),
             draw_algorithm: draw::ALGORITHM,
         };
         draw::Drawer::new(&half, &[0; 32])?.check_feasible(1_000)?;
@@ -125,20 +155,30 @@ impl Release {
             salt: salt.to_vec().into(),
         }
         .encode_to_vec();
-        Ok(Package { paper_half, key_half })
+        Ok(Package {
+            paper_half,
+            key_half,
+        })
     }
 
     /// Numbers the exclusion sets of the release, from 0 by name.
     fn exclusion_sets(&self) -> BTreeMap<&str, u32> {
-        let names: std::collections::BTreeSet<&str> =
-            self.items.iter().flat_map(|entry| &entry.item.exclusion_sets).map(String::as_str).collect();
+        let names: std::collections::BTreeSet<&str> = self
+            .items
+            .iter()
+            .flat_map(|entry| &entry.item.exclusion_sets)
+            .map(String::as_str)
+            .collect();
         names.into_iter().zip(0..).collect()
     }
 }
 
 fn paper_item(entry: &NumberedItem, sets: &BTreeMap<&str, u32>) -> PaperItem {
     let item = &entry.item;
-    let all_pinned = item.options.iter().any(|option| refers_to_letters(&option.text));
+    let all_pinned = item
+        .options
+        .iter()
+        .any(|option| refers_to_letters(&option.text));
     PaperItem {
         item_id: entry.id.0,
         revision: item.revision().to_vec().into(),
@@ -147,17 +187,28 @@ fn paper_item(entry: &NumberedItem, sets: &BTreeMap<&str, u32>) -> PaperItem {
         options: item
             .options
             .iter()
-            .map(|option| PaperOption { text: option.text.clone(), pinned: option.pinned || all_pinned })
+            .map(|option| PaperOption {
+                text: option.text.clone(),
+                pinned: option.pinned || all_pinned,
+            })
             .collect(),
         topic: item.topic.clone(),
         band: proto::bank::v1::Band::from(item.band).into(),
         facility_milli: item.band.facility_milli(),
-        exclusion_sets: item.exclusion_sets.iter().map(|name| sets[name.as_str()]).collect(),
+        exclusion_sets: item
+            .exclusion_sets
+            .iter()
+            .map(|name| sets[name.as_str()])
+            .collect(),
     }
 }
 
 fn item_key(entry: &NumberedItem) -> ItemKey {
-    ItemKey { item_id: entry.id.0, revision: entry.item.revision().to_vec().into(), right_options: entry.item.key_bits() }
+    ItemKey {
+        item_id: entry.id.0,
+        revision: entry.item.revision().to_vec().into(),
+        right_options: entry.item.key_bits(),
+    }
 }
 
 /// Reads a paper half and checks it against the hash it was published under.
@@ -166,7 +217,9 @@ fn item_key(entry: &NumberedItem) -> ItemKey {
 /// [`Error::Package`] if the bytes differ from the hash or cannot be read.
 pub fn read_paper_half(bytes: &[u8], hash: &[u8]) -> Result<PaperHalf> {
     if blake3::hash(bytes).as_bytes() != hash {
-        return Err(Error::Package("mã băm của nửa đề không khớp / the paper half's hash differs".to_owned()));
+        return Err(Error::Package(
+            "mã băm của nửa đề không khớp / the paper half's hash differs".to_owned(),
+        ));
     }
     PaperHalf::decode(bytes).map_err(|error| Error::Package(error.to_string()))
 }

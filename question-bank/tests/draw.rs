@@ -4,7 +4,10 @@ use std::collections::HashSet;
 
 use proptest::prelude::*;
 use prost::Message;
-use proto::bank::v1::{Band, Blueprint, DifficultyWindow, ItemType, Option as PaperOption, PaperHalf, PaperItem, Section, Stratum};
+use proto::bank::v1::{
+    Band, Blueprint, DifficultyWindow, ItemType, Option as PaperOption, PaperHalf, PaperItem,
+    Section, Stratum,
+};
 use question_bank::draw::{Drawer, Scratch};
 use serde_json::Value;
 
@@ -33,14 +36,41 @@ fn papers_are_those_of_the_other_implementation() {
                 continue;
             }
             let paper = drawn.unwrap();
-            let numbers = |value: &Value| -> Vec<u64> { value.as_array().unwrap().iter().map(|n| n.as_u64().unwrap()).collect() };
-            let ids: Vec<u64> = paper.entries.iter().map(|entry| u64::from(entry.item_id)).collect();
+            let numbers = |value: &Value| -> Vec<u64> {
+                value
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .map(|n| n.as_u64().unwrap())
+                    .collect()
+            };
+            let ids: Vec<u64> = paper
+                .entries
+                .iter()
+                .map(|entry| u64::from(entry.item_id))
+                .collect();
             assert_eq!(ids, numbers(&draw["item_ids"]), "{name}");
-            let orders: Vec<Vec<u64>> = paper.shown().map(|(_, order)| order.iter().map(|index| u64::from(*index)).collect()).collect();
-            let expected: Vec<Vec<u64>> = draw["option_orders"].as_array().unwrap().iter().map(numbers).collect();
+            let orders: Vec<Vec<u64>> = paper
+                .shown()
+                .map(|(_, order)| order.iter().map(|index| u64::from(*index)).collect())
+                .collect();
+            let expected: Vec<Vec<u64>> = draw["option_orders"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(numbers)
+                .collect();
             assert_eq!(orders, expected, "{name}");
-            assert_eq!(hex::encode(paper.form_code), draw["form_code"].as_str().unwrap(), "{name}");
-            assert_eq!(paper.repaired, draw["repaired"].as_bool().unwrap(), "{name}");
+            assert_eq!(
+                hex::encode(paper.form_code),
+                draw["form_code"].as_str().unwrap(),
+                "{name}"
+            );
+            assert_eq!(
+                paper.repaired,
+                draw["repaired"].as_bool().unwrap(),
+                "{name}"
+            );
         }
     }
     assert_eq!(n_draws, 32);
@@ -49,27 +79,52 @@ fn papers_are_those_of_the_other_implementation() {
 /// Four strata of `n` items; every item's last option is pinned, every fifth belongs to one of three exclusion sets.
 fn half(n: u32, quota: u32, window: Option<DifficultyWindow>) -> PaperHalf {
     let strata: Vec<Stratum> = ["a", "b", "c", "d"]
-        .map(|topic| Stratum { topic: topic.to_owned(), any_band: true, quota, band: 0 })
+        .map(|topic| Stratum {
+            topic: topic.to_owned(),
+            any_band: true,
+            quota,
+            band: 0,
+        })
         .to_vec();
     let items = (1..=4 * n)
         .map(|item_id| PaperItem {
             item_id,
             r#type: ItemType::SingleChoice.into(),
-            options: (0..4).map(|index| PaperOption { text: format!("{index}"), pinned: index == 3 }).collect(),
+            options: (0..4)
+                .map(|index| PaperOption {
+                    text: format!("{index}"),
+                    pinned: index == 3,
+                })
+                .collect(),
             topic: strata[(item_id % 4) as usize].topic.clone(),
             band: Band::Recognition.into(),
             facility_milli: 300 + item_id * 37 % 500,
-            exclusion_sets: if item_id % 5 == 0 { vec![item_id % 3] } else { vec![] },
+            exclusion_sets: if item_id % 5 == 0 {
+                vec![item_id % 3]
+            } else {
+                vec![]
+            },
             ..PaperItem::default()
         })
         .collect();
-    let section = Section { strata, mark: "1".to_owned(), shuffle_items: true, shuffle_options: true, ..Section::default() };
+    let section = Section {
+        strata,
+        mark: "1".to_owned(),
+        shuffle_items: true,
+        shuffle_options: true,
+        ..Section::default()
+    };
     PaperHalf {
         format: 1,
         exam_id: "thi".to_owned(),
         release_no: 1,
         release_hash: vec![1; 32].into(),
-        blueprint: Blueprint { sections: vec![section], window }.encode_to_vec().into(),
+        blueprint: Blueprint {
+            sections: vec![section],
+            window,
+        }
+        .encode_to_vec()
+        .into(),
         items,
         draw_algorithm: 1,
     }
@@ -126,10 +181,16 @@ fn draws_are_uniform() {
             first[usize::from(order[0])] += 1;
         }
     }
-    let plain: Vec<u32> = (1..=40).filter(|id| id % 5 != 0).map(|id| drawn[id]).collect();
+    let plain: Vec<u32> = (1..=40)
+        .filter(|id| id % 5 != 0)
+        .map(|id| drawn[id])
+        .collect();
     let chi = |counts: &[u32]| {
         let mean = f64::from(counts.iter().sum::<u32>()) / counts.len() as f64;
-        counts.iter().map(|count| (f64::from(*count) - mean).powi(2) / mean).sum::<f64>()
+        counts
+            .iter()
+            .map(|count| (f64::from(*count) - mean).powi(2) / mean)
+            .sum::<f64>()
     };
     // 31 degrees of freedom: 99.9 % lie below 61; items of exclusion sets are drawn less often and left out.
     assert!(chi(&plain) < 61.0, "{}", chi(&plain));

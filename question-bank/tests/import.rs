@@ -1,5 +1,7 @@
 //! Whole files: what an import makes of documents as people have them, and of files that are none.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests, too")]
+
 use std::{
     fs,
     io::{Cursor, Read, Write},
@@ -198,6 +200,16 @@ fn a_workbook_with_all_options_in_one_cell_gives_all_items_with_topic_and_key() 
     assert!(held_back(&import).is_empty(), "{:?}", problems(&import));
     for item in &import.items {
         assert_eq!(item.item.key.len(), 1, "no. {}", item.number);
+        for option in &item.item.options {
+            let speaks_of_others =
+                option.text.contains("trên đều đúng") || option.text.contains("trên đều sai");
+            assert!(
+                option.pinned || !speaks_of_others,
+                "no. {}: {}",
+                item.number,
+                option.text
+            );
+        }
         assert!(!item.item.topic.is_empty(), "no. {}", item.number);
         let texts = item
             .item

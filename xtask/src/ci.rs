@@ -15,11 +15,27 @@ pub(crate) fn test() -> Outcome {
 
 /// Runs what CI runs.
 pub(crate) fn run() -> Outcome {
-    shell::run("cargo", &["fmt", "--all", "--check"])?;
-    shell::cargo(&["clippy", "--workspace", "--all-targets", "--quiet"], &["--", "-D", "warnings"])?;
-    shell::run("env", &["RUSTDOCFLAGS=-D warnings", "cargo", "doc", "--workspace", "--no-deps", "--quiet"])?;
+    shell::cargo(&["xfmt", "--check"], &[])?;
+    shell::cargo(
+        &["clippy", "--workspace", "--all-targets", "--quiet"],
+        &["--", "-D", "warnings"],
+    )?;
+    shell::run(
+        "env",
+        &[
+            "RUSTDOCFLAGS=-D warnings",
+            "cargo",
+            "doc",
+            "--workspace",
+            "--no-deps",
+            "--quiet",
+        ],
+    )?;
     test()?;
-    for options in [["--candidates", "2000", "--exit"].as_slice(), &["--candidates", "1000", "--redis", "--exit"]] {
+    for options in [
+        ["--candidates", "2000", "--exit"].as_slice(),
+        &["--candidates", "1000", "--redis", "--exit"],
+    ] {
         demo::run(&demo::Options::parse(options)?)?;
     }
     Ok(())

@@ -26,15 +26,23 @@ pub(crate) struct Options {
 
 impl Options {
     pub(crate) fn parse(words: &[&str]) -> Outcome<Self> {
-        let mut options = Self { candidates: 5_000, redis: false, exit: false };
+        let mut options = Self {
+            candidates: 5_000,
+            redis: false,
+            exit: false,
+        };
         let mut words = words.iter();
         while let Some(word) = words.next() {
             match *word {
                 "--redis" => options.redis = true,
                 "--exit" => options.exit = true,
                 "--candidates" => {
-                    let number = words.next().and_then(|text| text.parse().ok()).filter(|n| (1..=1_000_000).contains(n));
-                    options.candidates = number.ok_or("--candidates: số từ 1 đến 1000000 / a number from 1 to 1000000")?;
+                    let number = words
+                        .next()
+                        .and_then(|text| text.parse().ok())
+                        .filter(|n| (1..=1_000_000).contains(n));
+                    options.candidates = number
+                        .ok_or("--candidates: số từ 1 đến 1000000 / a number from 1 to 1000000")?;
                 }
                 other => return Err(format!("demo: không hiểu / not understood: {other}")),
             }
@@ -45,31 +53,66 @@ impl Options {
 
 pub(crate) fn run(options: &Options) -> Outcome {
     let begun = Instant::now();
-    shell::run("cargo", &["build", "--release", "--quiet", "-p", "exam-engine", "-p", "loadtest"])?;
+    shell::run(
+        "cargo",
+        &[
+            "build",
+            "--release",
+            "--quiet",
+            "-p",
+            "exam-engine",
+            "-p",
+            "loadtest",
+        ],
+    )?;
     let built = begun.elapsed();
     let folder = shell::root().join("target/demo");
     let _ = fs::remove_dir_all(&folder); // there may be none
     fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
     let data = folder.join("data");
-    let exam = Exam { program: release_program("exam"), data: data.clone() };
+    let exam = Exam {
+        program: release_program("exam"),
+        data: data.clone(),
+    };
     let sample = shell::root().join("question-bank/sample");
-    exam.run(&["bank", "import", &sample.join("vietnam-knowledge.docx").to_string_lossy()])?;
+    let sample = |name: &str| sample.join(name).to_string_lossy().into_owned();
+    exam.run(&["bank", "import", &sample("vietnam-knowledge.xlsx")])?;
+    // The same bank as people type it in Word: nothing is added twice.
+    let (questions, key) = (
+        sample("vietnam-knowledge-questions.docx"),
+        sample("vietnam-knowledge-key.docx"),
+    );
+    exam.run(&["bank", "import", &questions, "--key", &key])?;
     exam.run(&["bank", "release"])?;
-    let redis = if options.redis { Some(start_redis(&folder)?) } else { None };
+    let redis = if options.redis {
+        Some(start_redis(&folder)?)
+    } else {
+        None
+    };
     let (server, url) = exam.serve(redis.as_ref().map(|(_, url)| url.as_str()))?;
     let spec = folder.join("exam.json");
     fs::write(&spec, exam_file(options.candidates)).map_err(|error| error.to_string())?;
     exam.run(&["exam", "--server", &url, "create", &spec.to_string_lossy()])?;
     exam.run(&["exam", "--server", &url, "open", EXAM])?;
     let verdict = contest(options, &url, &data, &folder);
-    say(&format!("biên dịch / build {:.0} s, tất cả / in all {:.0} s", built.as_secs_f64(), begun.elapsed().as_secs_f64()));
+    say(&format!(
+        "biên dịch / build {:.0} s, tất cả / in all {:.0} s",
+        built.as_secs_f64(),
+        begun.elapsed().as_secs_f64()
+    ));
     verdict?;
     if options.exit {
         return Ok(());
     }
-    say(&format!("Máy chủ vẫn chạy tại {url} (Ctrl+C để dừng) / the server stays up at {url} (Ctrl+C ends it)"));
+    say(&format!(
+        "Máy chủ vẫn chạy tại {url} (Ctrl+C để dừng) / the server stays up at {url} (Ctrl+C ends it)"
+    ));
     let mut server = server;
-    server.0.wait().map(|_| ()).map_err(|error| error.to_string())
+    server
+        .0
+        .wait()
+        .map(|_| ())
+        .map_err(|error| error.to_string())
 }
 
 fn contest(options: &Options, url: &str, data: &Path, folder: &Path) -> Outcome {
@@ -79,9 +122,21 @@ fn contest(options: &Options, url: &str, data: &Path, folder: &Path) -> Outcome 
     shell::run(
         &release_program("loadtest").to_string_lossy(),
         &[
-            "run", "--server", url, "--organizer-token-file", &token.to_string_lossy(), "--exam", EXAM,
-            "--candidates", &options.candidates.to_string(), "--arrivals-s", &ARRIVALS_S.to_string(),
-            "--archive-dir", &archive.to_string_lossy(), "--json", &report.to_string_lossy(),
+            "run",
+            "--server",
+            url,
+            "--organizer-token-file",
+            &token.to_string_lossy(),
+            "--exam",
+            EXAM,
+            "--candidates",
+            &options.candidates.to_string(),
+            "--arrivals-s",
+            &ARRIVALS_S.to_string(),
+            "--archive-dir",
+            &archive.to_string_lossy(),
+            "--json",
+            &report.to_string_lossy(),
         ],
     )
 }
@@ -99,13 +154,20 @@ struct Exam {
 impl Exam {
     fn run(&self, words: &[&str]) -> Outcome {
         let data = self.data.to_string_lossy();
-        shell::run(&self.program.to_string_lossy(), &[&["--data", &data], words].concat())
+        shell::run(
+            &self.program.to_string_lossy(),
+            &[&["--data", &data], words].concat(),
+        )
     }
 
     /// Starts the server and waits for the line that tells its address.
     fn serve(&self, redis: Option<&str>) -> Outcome<(Started, String)> {
         let mut command = Command::new(&self.program);
-        command.arg("--data").arg(&self.data).args(["serve", "--listen", "127.0.0.1:0"]).stdout(Stdio::piped());
+        command
+            .arg("--data")
+            .arg(&self.data)
+            .args(["serve", "--listen", "127.0.0.1:0"])
+            .stdout(Stdio::piped());
         if let Some(url) = redis {
             command.args(["--redis", url]);
         }
@@ -113,8 +175,13 @@ impl Exam {
         let stdout = child.stdout.take().ok_or("the server has no output")?;
         let server = Started(child);
         let mut line = String::new();
-        BufReader::new(stdout).read_line(&mut line).map_err(|error| error.to_string())?;
-        let url = line.trim().strip_prefix("listening on ").ok_or("máy chủ không khởi động được / the server did not start")?;
+        BufReader::new(stdout)
+            .read_line(&mut line)
+            .map_err(|error| error.to_string())?;
+        let url = line
+            .trim()
+            .strip_prefix("listening on ")
+            .ok_or("máy chủ không khởi động được / the server did not start")?;
         Ok((server, url.to_owned()))
     }
 }
@@ -125,7 +192,18 @@ fn start_redis(folder: &Path) -> Outcome<(Started, String)> {
     let home = folder.join("redis");
     fs::create_dir_all(&home).map_err(|error| error.to_string())?;
     let child = Command::new("redis-server")
-        .args(["--port", "0", "--unixsocket", "s.sock", "--save", "", "--appendonly", "yes", "--appendfsync", "always"])
+        .args([
+            "--port",
+            "0",
+            "--unixsocket",
+            "s.sock",
+            "--save",
+            "",
+            "--appendonly",
+            "yes",
+            "--appendfsync",
+            "always",
+        ])
         .current_dir(&home)
         .stdout(Stdio::null())
         .spawn()
@@ -135,7 +213,9 @@ fn start_redis(folder: &Path) -> Outcome<(Started, String)> {
     let begun = Instant::now();
     while !socket.exists() {
         if begun.elapsed() > Duration::from_secs(10) {
-            return Err("redis-server không khởi động được / redis-server did not start".to_owned());
+            return Err(
+                "redis-server không khởi động được / redis-server did not start".to_owned(),
+            );
         }
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -144,13 +224,23 @@ fn start_redis(folder: &Path) -> Outcome<(Started, String)> {
 
 /// The demo's exam: 20 items from four topics, one attempt, all 63 provinces of the old edition.
 fn exam_file(candidates: u32) -> String {
-    let registered: Vec<String> = registered(candidates).iter().map(|(code, n)| format!("\"{code}\": {n}")).collect();
-    let strata: Vec<String> = ["Địa lý Việt Nam", "Lịch sử Việt Nam", "An toàn giao thông", "Kỹ năng số"]
+    let registered: Vec<String> = registered(candidates)
         .iter()
-        .flat_map(|topic| {
-            [("NB", 3), ("TH", 2)].map(|(band, quota)| format!(r#"{{"topic": "{topic}", "band": "{band}", "quota": {quota}}}"#))
-        })
+        .map(|(code, n)| format!("\"{code}\": {n}"))
         .collect();
+    let strata: Vec<String> = [
+        "Địa lý Việt Nam",
+        "Lịch sử Việt Nam",
+        "An toàn giao thông",
+        "Kỹ năng số",
+    ]
+    .iter()
+    .flat_map(|topic| {
+        [("NB", 3), ("TH", 2)].map(|(band, quota)| {
+            format!(r#"{{"topic": "{topic}", "band": "{band}", "quota": {quota}}}"#)
+        })
+    })
+    .collect();
     format!(
         r#"{{
   "id": "{EXAM}", "title": "Tìm hiểu Việt Nam (thi thử)",
@@ -169,8 +259,15 @@ fn exam_file(candidates: u32) -> String {
 /// Spreads persons over the provinces of the old edition: six times as many in the two largest cities.
 fn registered(candidates: u32) -> Vec<(String, u32)> {
     let csv = include_str!("../../directory/data/vn-63.csv");
-    let codes: Vec<&str> = csv.lines().skip(1).filter_map(|line| line.split(',').next()).collect();
+    let codes: Vec<&str> = csv
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.split(',').next())
+        .collect();
     let weight = |code: &&str| if matches!(*code, "01" | "79") { 6 } else { 1 };
     let total: u32 = codes.iter().map(weight).sum();
-    codes.iter().map(|code| ((*code).to_owned(), candidates * weight(code) / total + 1)).collect()
+    codes
+        .iter()
+        .map(|code| ((*code).to_owned(), candidates * weight(code) / total + 1))
+        .collect()
 }

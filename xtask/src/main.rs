@@ -19,7 +19,9 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match words.as_slice() {
-        ["demo", options @ ..] => demo::Options::parse(options).and_then(|options| demo::run(&options)),
+        ["demo", options @ ..] => {
+            demo::Options::parse(options).and_then(|options| demo::run(&options))
+        }
         ["test"] => ci::test(),
         ["ci"] => ci::run(),
         ["figures", names @ ..] => figures::run(names),
@@ -29,7 +31,10 @@ fn main() -> ExitCode {
             say(HELP);
             Ok(())
         }
-        other => Err(format!("không có lệnh / no such command: {}\n{HELP}", other.join(" "))),
+        other => Err(format!(
+            "không có lệnh / no such command: {}\n{HELP}",
+            other.join(" ")
+        )),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -43,12 +48,18 @@ fn main() -> ExitCode {
 /// What a command may end with: a sentence for a person.
 type Outcome<T = ()> = Result<T, String>;
 
-#[expect(clippy::print_stdout, reason = "a developer's command speaks to its developer")]
+#[expect(
+    clippy::print_stdout,
+    reason = "a developer's command speaks to its developer"
+)]
 fn say(line: &str) {
     println!("{line}");
 }
 
-#[expect(clippy::print_stderr, reason = "a developer's command speaks to its developer")]
+#[expect(
+    clippy::print_stderr,
+    reason = "a developer's command speaks to its developer"
+)]
 fn complain(line: &str) {
     eprintln!("xtask: {line}");
 }

@@ -10,7 +10,8 @@ use crate::{Outcome, say};
 /// Returns the workspace's folder.
 pub(crate) fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.parent().map_or_else(|| here.to_owned(), Path::to_owned)
+    here.parent()
+        .map_or_else(|| here.to_owned(), Path::to_owned)
 }
 
 /// Runs a program in the workspace's folder and waits for it.
@@ -21,7 +22,11 @@ pub(crate) fn run(program: &str, arguments: &[&str]) -> Outcome {
         .current_dir(root())
         .status()
         .map_err(|error| format!("{program}: {error}"))?;
-    if status.success() { Ok(()) } else { Err(format!("{program} {} → {status}", arguments.join(" "))) }
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("{program} {} → {status}", arguments.join(" ")))
+    }
 }
 
 /// Runs a program and returns what it prints; its errors go to the screen.
@@ -33,7 +38,16 @@ pub(crate) fn output(program: &Path, arguments: &[&str]) -> Outcome<String> {
         .output()
         .map_err(|error| format!("{}: {error}", program.display()))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    if output.status.success() { Ok(text) } else { Err(format!("{} {} → {}\n{text}", program.display(), arguments.join(" "), output.status)) }
+    if output.status.success() {
+        Ok(text)
+    } else {
+        Err(format!(
+            "{} {} → {}\n{text}",
+            program.display(),
+            arguments.join(" "),
+            output.status
+        ))
+    }
 }
 
 /// Runs cargo with fixed and further arguments.
@@ -43,7 +57,19 @@ pub(crate) fn cargo(fixed: &[&str], further: &[&str]) -> Outcome {
 
 /// Writes the bindings anew.
 pub(crate) fn codegen() -> Outcome {
-    run("env", &["UPDATE_GENERATED=1", "cargo", "test", "-q", "-p", "proto", "--test", "generated"])
+    run(
+        "env",
+        &[
+            "UPDATE_GENERATED=1",
+            "cargo",
+            "test",
+            "-q",
+            "-p",
+            "proto",
+            "--test",
+            "generated",
+        ],
+    )
 }
 
 /// Reports whether a program is on the PATH.

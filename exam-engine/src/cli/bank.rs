@@ -13,16 +13,28 @@ use crate::bank::{Bank, counts};
 /// Largest document read: a bank of 20,000 items with pictures stays below; more is a mistake.
 const MAX_FILE_BYTES: u64 = 256 << 20;
 
-pub(super) fn import(data: &Path, file: &Path, key: Option<&Path>, as_json: bool, dry_run: bool) -> anyhow::Result<()> {
+pub(super) fn import(
+    data: &Path,
+    file: &Path,
+    key: Option<&Path>,
+    as_json: bool,
+    dry_run: bool,
+) -> anyhow::Result<()> {
     let progress = ProgressBar::new_spinner();
     progress.enable_steady_tick(Duration::from_millis(100));
     progress.set_message(format!("đọc / reading {}", file.display()));
     let bytes = read(file)?;
     let key_bytes = key.map(read).transpose()?;
-    let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let name = |path: &Path| {
+        path.file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned()
+    };
     let key_name = key.map(name);
     let key = key_name.as_deref().zip(key_bytes.as_deref());
-    let import = question_bank::import::import(&name(file), &bytes, key).with_context(|| file.display().to_string())?;
+    let import = question_bank::import::import(&name(file), &bytes, key)
+        .with_context(|| file.display().to_string())?;
     progress.finish_and_clear();
     if as_json {
         say(to_json(&import));
@@ -36,22 +48,42 @@ pub(super) fn import(data: &Path, file: &Path, key: Option<&Path>, as_json: bool
     if !as_json {
         say(format_args!(
             "Đã thêm {} câu mới; {} câu đã có; {} câu giữ lại chờ sửa / {} new items, {} known, {} held back",
-            added.n_new, added.n_known, added.n_held_back, added.n_new, added.n_known, added.n_held_back
+            added.n_new,
+            added.n_known,
+            added.n_held_back,
+            added.n_new,
+            added.n_known,
+            added.n_held_back
         ));
     }
     Ok(())
 }
 
 fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
-    let place = || format!("không đọc được tệp / cannot read the file {}", file.display());
+    let place = || {
+        format!(
+            "không đọc được tệp / cannot read the file {}",
+            file.display()
+        )
+    };
     let size = fs::metadata(file).with_context(place)?.len();
-    anyhow::ensure!(size <= MAX_FILE_BYTES, "{}: tệp lớn hơn 256 MiB, hãy chia nhỏ / larger than 256 MiB, split it", file.display());
+    anyhow::ensure!(
+        size <= MAX_FILE_BYTES,
+        "{}: tệp lớn hơn 256 MiB, hãy chia nhỏ / larger than 256 MiB, split it",
+        file.display()
+    );
     fs::read(file).with_context(place)
 }
 
 fn report(import: &Import) {
     let n_held_back = import.items.iter().filter(|item| item.held_back()).count();
-    say(format_args!("Tìm thấy {} câu, {} câu cần xem lại / {} items found, {} held back", import.items.len(), n_held_back, import.items.len(), n_held_back));
+    say(format_args!(
+        "Tìm thấy {} câu, {} câu cần xem lại / {} items found, {} held back",
+        import.items.len(),
+        n_held_back,
+        import.items.len(),
+        n_held_back
+    ));
     for problem in &import.problems {
         say(format_args!("  {}", line(problem)));
     }
@@ -67,7 +99,10 @@ fn line(problem: &Problem) -> String {
         Severity::Warning => "!",
         Severity::Error => "✗",
     };
-    format!("{mark} [{}] dòng {}: {}", problem.code, problem.line, problem.message)
+    format!(
+        "{mark} [{}] dòng {}: {}",
+        problem.code, problem.line, problem.message
+    )
 }
 
 fn to_json(import: &Import) -> Value {
@@ -105,16 +140,31 @@ fn to_json(import: &Import) -> Value {
 pub(super) fn show(data: &Path) -> anyhow::Result<()> {
     let bank = Bank::new(data);
     let items = bank.items()?;
-    anyhow::ensure!(!items.is_empty(), "ngân hàng trống, hãy chạy `exam bank import TỆP` / the bank is empty, run `exam bank import FILE`");
+    anyhow::ensure!(
+        !items.is_empty(),
+        "ngân hàng trống, hãy chạy `exam bank import TỆP` / the bank is empty, run `exam bank import FILE`"
+    );
     say(format_args!("{} câu / items", items.len()));
     for ((topic, band), count) in counts(&items) {
-        say(format_args!("{count:6}  {:<40} {band:?}", if topic.is_empty() { "(không chủ đề)" } else { topic }));
+        say(format_args!(
+            "{count:6}  {:<40} {band:?}",
+            if topic.is_empty() {
+                "(không chủ đề)"
+            } else {
+                topic
+            }
+        ));
     }
     Ok(())
 }
 
 pub(super) fn release(data: &Path) -> anyhow::Result<()> {
     let release = Bank::new(data).release()?;
-    say(format_args!("bản phát hành / release {}: {} câu / items, {}", release.number, release.items.len(), hex::encode(release.hash())));
+    say(format_args!(
+        "bản phát hành / release {}: {} câu / items, {}",
+        release.number,
+        release.items.len(),
+        hex::encode(release.hash())
+    ));
     Ok(())
 }

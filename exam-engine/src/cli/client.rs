@@ -20,7 +20,9 @@ pub(super) struct Bearer(MetadataValue<Ascii>);
 
 impl Interceptor for Bearer {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        request.metadata_mut().insert("authorization", self.0.clone());
+        request
+            .metadata_mut()
+            .insert("authorization", self.0.clone());
         Ok(request)
     }
 }
@@ -31,13 +33,18 @@ pub(super) async fn connect(data: &Path, server: &str) -> anyhow::Result<Client>
     let file = data.join("secrets/organizer.token");
     let token = fs::read_to_string(&file)
         .with_context(|| format!("không đọc được {0}; máy chủ tạo tệp này khi chạy lần đầu, hãy dùng đúng --data / cannot read {0}; the server makes it at its first start, use the same --data", file.display()))?;
-    let bearer = format!("Bearer {}", token.trim()).parse().context("organizer.token")?;
+    let bearer = format!("Bearer {}", token.trim())
+        .parse()
+        .context("organizer.token")?;
     let channel = Endpoint::from_shared(server.to_owned())
         .context("địa chỉ máy chủ sai / bad server address")?
         .connect()
         .await
         .with_context(|| format!("không nối được {server}; máy chủ đã chạy chưa? / cannot connect to {server}; is the server running?"))?;
-    Ok(OrganizerServiceClient::with_interceptor(channel, Bearer(bearer)).max_decoding_message_size(MAX_MESSAGE_BYTES))
+    Ok(
+        OrganizerServiceClient::with_interceptor(channel, Bearer(bearer))
+            .max_decoding_message_size(MAX_MESSAGE_BYTES),
+    )
 }
 
 /// Turns a refusal into what a person reads.
@@ -46,9 +53,19 @@ pub(super) fn refusal(status: &Status) -> anyhow::Error {
 }
 
 /// Downloads an archive, piece by piece.
-pub(super) async fn archive(client: &mut Client, exam_id: &str, mut piece: impl FnMut(&str, &[u8]) -> anyhow::Result<()>) -> anyhow::Result<()> {
-    let request = ExportExamRequest { exam_id: exam_id.to_owned() };
-    let mut stream = client.export_exam(request).await.map_err(|status| refusal(&status))?.into_inner();
+pub(super) async fn archive(
+    client: &mut Client,
+    exam_id: &str,
+    mut piece: impl FnMut(&str, &[u8]) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let request = ExportExamRequest {
+        exam_id: exam_id.to_owned(),
+    };
+    let mut stream = client
+        .export_exam(request)
+        .await
+        .map_err(|status| refusal(&status))?
+        .into_inner();
     while let Some(message) = stream.message().await.map_err(|status| refusal(&status))? {
         piece(&message.file, &message.data)?;
     }

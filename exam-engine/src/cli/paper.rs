@@ -6,7 +6,10 @@ use anyhow::Context;
 use indicatif::ProgressBar;
 use prost::Message;
 use proto::exam::v1::{Exam, LogEntry, Started, event::Kind};
-use question_bank::{draw::{Drawer, Scratch}, release::read_paper_half};
+use question_bank::{
+    draw::{Drawer, Scratch},
+    release::read_paper_half,
+};
 
 use super::say;
 
@@ -17,7 +20,10 @@ struct Archive {
 }
 
 fn open(folder: &Path) -> anyhow::Result<Archive> {
-    let read = |name: &str| fs::read(folder.join(name)).with_context(|| format!("hồ sơ thiếu tệp / the archive lacks {name}"));
+    let read = |name: &str| {
+        fs::read(folder.join(name))
+            .with_context(|| format!("hồ sơ thiếu tệp / the archive lacks {name}"))
+    };
     let exam = Exam::decode(read("exam.bin")?.as_slice())?;
     let half = read_paper_half(&read("paper.bin")?, &exam.paper_hash)?;
     let secret = hex::decode(String::from_utf8(read("secret.hex")?)?.trim())?;
@@ -25,21 +31,40 @@ fn open(folder: &Path) -> anyhow::Result<Archive> {
         blake3::hash(&secret).as_bytes()[..] == exam.secret_commitment[..],
         "khóa bốc đề không khớp cam kết đã công bố / the exam secret does not match its published commitment"
     );
-    let secret = secret.try_into().map_err(|_| anyhow::anyhow!("secret.hex: 32 byte"))?;
-    Ok(Archive { drawer: Drawer::new(&half, &secret)?, half, log: read("log.bin")? })
+    let secret = secret
+        .try_into()
+        .map_err(|_| anyhow::anyhow!("secret.hex: 32 byte"))?;
+    Ok(Archive {
+        drawer: Drawer::new(&half, &secret)?,
+        half,
+        log: read("log.bin")?,
+    })
 }
 
 pub(super) fn rebuild(folder: &Path, candidate: &str, attempt: u32) -> anyhow::Result<()> {
     let archive = open(folder)?;
-    let candidate: [u8; 16] =
-        hex::decode(candidate).ok().and_then(|bytes| bytes.try_into().ok()).context("mã thí sinh gồm 32 chữ số hex / a candidate id has 32 hexadecimal digits")?;
-    let paper = archive.drawer.draw(&candidate, attempt, &mut Scratch::default())?;
-    say(format_args!("mã đề / form {}", hex::encode(paper.form_code)));
+    let candidate: [u8; 16] = hex::decode(candidate)
+        .ok()
+        .and_then(|bytes| bytes.try_into().ok())
+        .context("mã thí sinh gồm 32 chữ số hex / a candidate id has 32 hexadecimal digits")?;
+    let paper = archive
+        .drawer
+        .draw(&candidate, attempt, &mut Scratch::default())?;
+    say(format_args!(
+        "mã đề / form {}",
+        hex::encode(paper.form_code)
+    ));
     for (number, (entry, order)) in (1..).zip(paper.shown()) {
         let item = &archive.half.items[entry.index as usize];
-        say(format_args!("Câu {number} (#{}): {}", item.item_id, item.text));
+        say(format_args!(
+            "Câu {number} (#{}): {}",
+            item.item_id, item.text
+        ));
         for (letter, index) in ('A'..).zip(order) {
-            say(format_args!("  {letter}. {}", item.options[usize::from(*index)].text));
+            say(format_args!(
+                "  {letter}. {}",
+                item.options[usize::from(*index)].text
+            ));
         }
     }
     Ok(())
@@ -55,23 +80,44 @@ pub(super) fn verify(folder: &Path) -> anyhow::Result<()> {
         let entry = LogEntry::decode_length_delimited(&mut rest).context("log.bin")?;
         progress.set_position((archive.log.len() - rest.len()) as u64);
         let event = entry.event.unwrap_or_default();
-        let Some(Kind::Started(started)) = event.kind else { continue };
+        let Some(Kind::Started(started)) = event.kind else {
+            continue;
+        };
         n_papers += 1;
-        let candidate: [u8; 16] = event.candidate.as_ref().try_into().context("log.bin: candidate")?;
-        let paper = archive.drawer.draw(&candidate, event.attempt, &mut scratch)?;
+        let candidate: [u8; 16] = event
+            .candidate
+            .as_ref()
+            .try_into()
+            .context("log.bin: candidate")?;
+        let paper = archive
+            .drawer
+            .draw(&candidate, event.attempt, &mut scratch)?;
         if !is_same(&paper, &started) {
             n_different += 1;
-            say(format_args!("khác / differs: {} lượt / attempt {}", hex::encode(candidate), event.attempt));
+            say(format_args!(
+                "khác / differs: {} lượt / attempt {}",
+                hex::encode(candidate),
+                event.attempt
+            ));
         }
     }
     progress.finish_and_clear();
-    say(format_args!("{n_papers} đề đã dựng lại, {n_different} đề khác / {n_papers} papers rebuilt, {n_different} differ"));
-    anyhow::ensure!(n_different == 0, "có đề không dựng lại được từ khóa / some papers are not those of the secret");
+    say(format_args!(
+        "{n_papers} đề đã dựng lại, {n_different} đề khác / {n_papers} papers rebuilt, {n_different} differ"
+    ));
+    anyhow::ensure!(
+        n_different == 0,
+        "có đề không dựng lại được từ khóa / some papers are not those of the secret"
+    );
     Ok(())
 }
 
 fn is_same(paper: &question_bank::paper::Paper, started: &Started) -> bool {
-    paper.entries.iter().map(|entry| entry.item_id).eq(started.item_ids.iter().copied())
+    paper
+        .entries
+        .iter()
+        .map(|entry| entry.item_id)
+        .eq(started.item_ids.iter().copied())
         && paper.option_order == started.option_order
         && paper.form_code[..] == started.form_code[..]
         && paper.repaired == started.repaired

@@ -6,17 +6,46 @@ use directory::area::Edition;
 use proto::exam::v1::GetExamRequest;
 use rust_xlsxwriter::{Format, Workbook};
 
-use super::{client::{self, Client, refusal}, say};
+use super::{
+    client::{self, Client, refusal},
+    say,
+};
 
 /// The header as people read it, one column a field of the canonical file, with the area's name put in.
 const HEADER: [&str; 13] = [
-    "Hạng", "Hạng trong tỉnh", "Mã thí sinh", "Mã tỉnh", "Tỉnh, thành", "Lượt", "Điểm", "Điểm (lượng tử)", "Số câu đúng",
-    "Thời gian làm bài (ms)", "Nộp lúc (ms)", "Kết thúc bởi", "Mã đề",
+    "Hạng",
+    "Hạng trong tỉnh",
+    "Mã thí sinh",
+    "Mã tỉnh",
+    "Tỉnh, thành",
+    "Lượt",
+    "Điểm",
+    "Điểm (lượng tử)",
+    "Số câu đúng",
+    "Thời gian làm bài (ms)",
+    "Nộp lúc (ms)",
+    "Kết thúc bởi",
+    "Mã đề",
 ];
 
-pub(super) async fn run(client: &mut Client, id: &str, csv: Option<&Path>, xlsx: Option<&Path>) -> anyhow::Result<()> {
-    let exam = client.get_exam(GetExamRequest { exam_id: id.to_owned() }).await.map_err(|status| refusal(&status))?;
-    let rules = exam.into_inner().exam.and_then(|exam| exam.spec).and_then(|spec| spec.rules).unwrap_or_default();
+pub(super) async fn run(
+    client: &mut Client,
+    id: &str,
+    csv: Option<&Path>,
+    xlsx: Option<&Path>,
+) -> anyhow::Result<()> {
+    let exam = client
+        .get_exam(GetExamRequest {
+            exam_id: id.to_owned(),
+        })
+        .await
+        .map_err(|status| refusal(&status))?;
+    let rules = exam
+        .into_inner()
+        .exam
+        .and_then(|exam| exam.spec)
+        .and_then(|spec| spec.rules)
+        .unwrap_or_default();
     let edition = Edition::parse(&rules.map_edition).unwrap_or(Edition::Vn63);
     let mut result = Vec::new();
     client::archive(client, id, |file, data| {
@@ -38,7 +67,10 @@ pub(super) async fn run(client: &mut Client, id: &str, csv: Option<&Path>, xlsx:
             if let Some(file) = xlsx {
                 write_xlsx(file, &rows)?;
             }
-            say(format_args!("{} người / persons; mã băm của kết quả / result hash {hash}", rows.len()));
+            say(format_args!(
+                "{} người / persons; mã băm của kết quả / result hash {hash}",
+                rows.len()
+            ));
         }
     }
     Ok(())
@@ -50,7 +82,10 @@ fn rows(text: &str, edition: Edition) -> Vec<Vec<String>> {
         .skip(1)
         .map(|line| {
             let mut fields: Vec<String> = line.split('\t').map(str::to_owned).collect();
-            let name = fields.get(3).and_then(|code| edition.area(code)).map(|area| area.short_name.clone());
+            let name = fields
+                .get(3)
+                .and_then(|code| edition.area(code))
+                .map(|area| area.short_name.clone());
             fields.insert(4.min(fields.len()), name.unwrap_or_default());
             fields
         })
@@ -60,7 +95,9 @@ fn rows(text: &str, edition: Edition) -> Vec<Vec<String>> {
 fn write_csv(file: &Path, rows: &[Vec<String>]) -> anyhow::Result<()> {
     // Excel with Vietnamese settings expects a byte-order mark and semicolons.
     let mut bytes = "\u{feff}".as_bytes().to_vec();
-    let mut writer = csv::WriterBuilder::new().delimiter(b';').from_writer(&mut bytes);
+    let mut writer = csv::WriterBuilder::new()
+        .delimiter(b';')
+        .from_writer(&mut bytes);
     writer.write_record(HEADER)?;
     for row in rows {
         writer.write_record(row)?;

@@ -3,7 +3,10 @@
 use std::{io::Write, path::Path, sync::Arc};
 
 use anyhow::Context;
-use tokio::{net::TcpListener, signal::unix::{SignalKind, signal}};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
 
 use super::ServeArguments;
 use crate::{
@@ -14,8 +17,16 @@ use crate::{
 };
 
 pub(super) fn run(data: &Path, arguments: &ServeArguments) -> anyhow::Result<()> {
-    std::fs::create_dir_all(data).with_context(|| format!("không tạo được thư mục dữ liệu / cannot make the data folder {}", data.display()))?;
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(data, arguments))
+    std::fs::create_dir_all(data).with_context(|| {
+        format!(
+            "không tạo được thư mục dữ liệu / cannot make the data folder {}",
+            data.display()
+        )
+    })?;
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?
+        .block_on(serve(data, arguments))
 }
 
 async fn serve(data: &Path, arguments: &ServeArguments) -> anyhow::Result<()> {

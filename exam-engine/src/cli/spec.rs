@@ -153,10 +153,22 @@ fn two() -> u32 {
 
 /// Reads an exam file; `now` is what "+2h" counts from.
 pub(super) fn parse(text: &str, now: Timestamp) -> anyhow::Result<ExamSpec> {
-    let file: File = serde_json::from_str(text).context("tệp mô tả kỳ thi sai; xem `exam exam template` / bad exam file; see `exam exam template`")?;
-    let rounds = (1..).zip(&file.rounds).map(|(number, round)| parse_round(number, round, now)).collect::<anyhow::Result<_>>()?;
-    let sections = file.sections.into_iter().map(section).collect::<anyhow::Result<_>>()?;
-    let window = file.window.map(|window| DifficultyWindow { target_milli: window.target_milli, tolerance_milli: window.tolerance_milli });
+    let file: File = serde_json::from_str(text).context(
+        "tệp mô tả kỳ thi sai; xem `exam exam template` / bad exam file; see `exam exam template`",
+    )?;
+    let rounds = (1..)
+        .zip(&file.rounds)
+        .map(|(number, round)| parse_round(number, round, now))
+        .collect::<anyhow::Result<_>>()?;
+    let sections = file
+        .sections
+        .into_iter()
+        .map(section)
+        .collect::<anyhow::Result<_>>()?;
+    let window = file.window.map(|window| DifficultyWindow {
+        target_milli: window.target_milli,
+        tolerance_milli: window.tolerance_milli,
+    });
     let rules = ExamRules {
         duration_ms: file.duration_s * 1_000,
         grace_ms: file.grace_s * 1_000,
@@ -169,7 +181,11 @@ pub(super) fn parse(text: &str, now: Timestamp) -> anyhow::Result<ExamSpec> {
             Counted::First => CountedAttempt::First,
         }
         .into(),
-        ranking: file.ranking.into_iter().map(|key| ranking(&key).into()).collect(),
+        ranking: file
+            .ranking
+            .into_iter()
+            .map(|key| ranking(&key).into())
+            .collect(),
         score_decimals: file.score_decimals,
         result_policy: match file.result {
             ResultWhen::AtEnd => ResultPolicy::AtEnd,
@@ -177,7 +193,11 @@ pub(super) fn parse(text: &str, now: Timestamp) -> anyhow::Result<ExamSpec> {
         }
         .into(),
         map_edition: file.map,
-        registered: file.registered.into_iter().map(|(area, registered)| AreaCount { area, registered }).collect(),
+        registered: file
+            .registered
+            .into_iter()
+            .map(|(area, registered)| AreaCount { area, registered })
+            .collect(),
     };
     Ok(ExamSpec {
         exam_id: file.id,
@@ -192,7 +212,11 @@ pub(super) fn parse(text: &str, now: Timestamp) -> anyhow::Result<ExamSpec> {
 fn section(section: FileSection) -> anyhow::Result<Section> {
     let strata = section.strata.into_iter().map(|stratum| {
         let band = stratum.band.as_deref().map(|text| {
-            Band::parse(text).with_context(|| format!("mức độ «{text}»: dùng NB, TH, VD, VDC / band «{text}»: use NB, TH, VD, VDC"))
+            Band::parse(text).with_context(|| {
+                format!(
+                    "mức độ «{text}»: dùng NB, TH, VD, VDC / band «{text}»: use NB, TH, VD, VDC"
+                )
+            })
         });
         let band = band.transpose()?;
         Ok(Stratum {
@@ -229,19 +253,31 @@ fn ranking(key: &Ranking) -> RankingKey {
 }
 
 fn parse_round(number: u32, round: &FileRound, now: Timestamp) -> anyhow::Result<Round> {
-    Ok(Round { round: number, opens_at_ms: instant(&round.opens, now)?, closes_at_ms: instant(&round.closes, now)? })
+    Ok(Round {
+        round: number,
+        opens_at_ms: instant(&round.opens, now)?,
+        closes_at_ms: instant(&round.closes, now)?,
+    })
 }
 
 /// Reads "2026-12-01T08:00" as Vietnam's time, an instant with its own zone, or "+2h" from now.
 fn instant(text: &str, now: Timestamp) -> anyhow::Result<u64> {
     let instant = if let Some(span) = text.strip_prefix(['+', '-']) {
-        let span: jiff::Span = span.parse().with_context(|| format!("khoảng thời gian / span «{text}»"))?;
-        if text.starts_with('-') { now.checked_sub(span)? } else { now.checked_add(span)? }
+        let span: jiff::Span = span
+            .parse()
+            .with_context(|| format!("khoảng thời gian / span «{text}»"))?;
+        if text.starts_with('-') {
+            now.checked_sub(span)?
+        } else {
+            now.checked_add(span)?
+        }
     } else if let Ok(instant) = text.parse::<Timestamp>() {
         instant
     } else {
         let local: DateTime = text.parse().with_context(|| format!("thời điểm «{text}»: dùng dạng 2026-12-01T08:00 / instant «{text}»: write it like 2026-12-01T08:00"))?;
-        local.to_zoned(TimeZone::get("Asia/Ho_Chi_Minh")?)?.timestamp()
+        local
+            .to_zoned(TimeZone::get("Asia/Ho_Chi_Minh")?)?
+            .timestamp()
     };
     u64::try_from(instant.as_millisecond()).context("thời điểm trước 1970 / an instant before 1970")
 }
@@ -255,7 +291,9 @@ mod tests {
         let spec = parse(TEMPLATE, Timestamp::UNIX_EPOCH).unwrap();
         let rules = spec.rules.unwrap();
         // 08:00 in Vietnam is 01:00 UTC.
-        let opens = Timestamp::from_millisecond(i64::try_from(rules.rounds[0].opens_at_ms).unwrap()).unwrap();
+        let opens =
+            Timestamp::from_millisecond(i64::try_from(rules.rounds[0].opens_at_ms).unwrap())
+                .unwrap();
         assert_eq!(opens.to_string(), "2026-12-01T01:00:00Z");
         assert_eq!(spec.blueprint.unwrap().sections[0].strata.len(), 5);
     }

@@ -4,7 +4,10 @@ use directory::area::Edition;
 use proto::exam::v1::{Exam, ExamState};
 
 use super::{Engine, Error, LiveExam, Result};
-use crate::{clock::Timestamp, session::{Session, Ticket}};
+use crate::{
+    clock::Timestamp,
+    session::{Session, Ticket},
+};
 
 /// Codes in one message.
 pub const MAX_CODES: usize = 1_000;
@@ -29,14 +32,26 @@ impl Engine {
             }
             state => return Err(Error::ExamState { state }),
         }
-        let n_ended = if end_running { self.end_running(&live).await? } else { 0 };
+        let n_ended = if end_running {
+            self.end_running(&live).await?
+        } else {
+            0
+        };
         Ok((exam, n_ended))
     }
 
     async fn end_running(&self, exam: &LiveExam) -> Result<u64> {
         let mut n_ended = 0;
         loop {
-            let (running, _) = self.store.due(&exam.id, exam.n_partitions, Timestamp(u64::MAX), MAX_RUNNING).await?;
+            let (running, _) = self
+                .store
+                .due(
+                    &exam.id,
+                    exam.n_partitions,
+                    Timestamp(u64::MAX),
+                    MAX_RUNNING,
+                )
+                .await?;
             if running.is_empty() {
                 return Ok(n_ended);
             }
@@ -55,15 +70,27 @@ impl Engine {
     /// [`Error::AreaUnknown`], [`Error::Invalid`] for more than 1,000 persons.
     pub fn issue_codes(&self, exam_id: &str, persons: &[Ticket]) -> Result<Vec<String>> {
         if persons.is_empty() || persons.len() > MAX_CODES {
-            return Err(Error::Invalid { field: "persons", what: "1 đến 1.000 người / 1 to 1,000 persons".to_owned() });
+            return Err(Error::Invalid {
+                field: "persons",
+                what: "1 đến 1.000 người / 1 to 1,000 persons".to_owned(),
+            });
         }
         let live = self.published(exam_id)?;
-        let rules = live.exam().spec.and_then(|spec| spec.rules).unwrap_or_default();
+        let rules = live
+            .exam()
+            .spec
+            .and_then(|spec| spec.rules)
+            .unwrap_or_default();
         let edition = Edition::parse(&rules.map_edition).ok_or(Error::ExamNotFound)?;
         let closes_at_ms = rules.rounds.last().map_or(0, |round| round.closes_at_ms);
-        let last_second = u32::try_from((closes_at_ms + rules.duration_ms + CODE_LIFE_MS) / 1_000).unwrap_or(u32::MAX);
+        let last_second = u32::try_from((closes_at_ms + rules.duration_ms + CODE_LIFE_MS) / 1_000)
+            .unwrap_or(u32::MAX);
         let issue = |ticket: &Ticket| {
-            edition.area(&ticket.area).ok_or_else(|| Error::AreaUnknown { area: ticket.area.clone() })?;
+            edition
+                .area(&ticket.area)
+                .ok_or_else(|| Error::AreaUnknown {
+                    area: ticket.area.clone(),
+                })?;
             Ok(self.signer.issue_code(live.id.tag(), ticket, last_second))
         };
         persons.iter().map(issue).collect()

@@ -24,14 +24,22 @@ impl Engine {
     /// [`Error::Invalid`] names the field; [`Error::ExamExists`] if the name is taken by a published exam.
     pub fn create_exam(&self, mut spec: ExamSpec) -> Result<Exam> {
         exam_id(&spec.exam_id)?;
-        if self.exams.get(&spec.exam_id).is_some_and(|exam| exam.state() != ExamState::Draft) {
+        if self
+            .exams
+            .get(&spec.exam_id)
+            .is_some_and(|exam| exam.state() != ExamState::Draft)
+        {
             return Err(Error::ExamExists);
         }
         if spec.n_partitions == 0 {
             spec.n_partitions = DEFAULT_PARTITIONS;
         }
         check(&spec)?;
-        let exam = Exam { spec: Some(spec), state: ExamState::Draft.into(), ..Exam::default() };
+        let exam = Exam {
+            spec: Some(spec),
+            state: ExamState::Draft.into(),
+            ..Exam::default()
+        };
         self.exams.save(exam.clone())?;
         Ok(exam)
     }
@@ -39,38 +47,84 @@ impl Engine {
 
 fn check(spec: &ExamSpec) -> Result<()> {
     let n_chars = spec.title.chars().count();
-    require("title", (1..=MAX_TITLE_CHARS).contains(&n_chars), "1 đến 200 ký tự / 1 to 200 characters")?;
+    require(
+        "title",
+        (1..=MAX_TITLE_CHARS).contains(&n_chars),
+        "1 đến 200 ký tự / 1 to 200 characters",
+    )?;
     let partitions = spec.n_partitions;
     let fits = partitions.is_power_of_two() && partitions <= MAX_PARTITIONS;
-    require("n_partitions", fits, "lũy thừa của hai, tối đa 256 / a power of two, at most 256")?;
-    require("blueprint", spec.blueprint.is_some(), "thiếu ma trận đề / the blueprint is missing")?;
-    let rules = spec.rules.as_ref().ok_or_else(|| invalid("rules", "thiếu thể lệ / the rules are missing"))?;
+    require(
+        "n_partitions",
+        fits,
+        "lũy thừa của hai, tối đa 256 / a power of two, at most 256",
+    )?;
+    require(
+        "blueprint",
+        spec.blueprint.is_some(),
+        "thiếu ma trận đề / the blueprint is missing",
+    )?;
+    let rules = spec
+        .rules
+        .as_ref()
+        .ok_or_else(|| invalid("rules", "thiếu thể lệ / the rules are missing"))?;
     check_rules(rules)
 }
 
 fn check_rules(rules: &ExamRules) -> Result<()> {
-    require("rules.duration_ms", DURATION_MS.contains(&rules.duration_ms), "1 giây đến 24 giờ / 1 second to 24 hours")?;
-    require("rules.grace_ms", rules.grace_ms <= MAX_GRACE_MS, "tối đa 60 giây / at most 60 seconds")?;
-    require("rules.score_decimals", rules.score_decimals <= 4, "0 đến 4 / 0 to 4")?;
+    require(
+        "rules.duration_ms",
+        DURATION_MS.contains(&rules.duration_ms),
+        "1 giây đến 24 giờ / 1 second to 24 hours",
+    )?;
+    require(
+        "rules.grace_ms",
+        rules.grace_ms <= MAX_GRACE_MS,
+        "tối đa 60 giây / at most 60 seconds",
+    )?;
+    require(
+        "rules.score_decimals",
+        rules.score_decimals <= 4,
+        "0 đến 4 / 0 to 4",
+    )?;
     check_rounds(rules)?;
     let keys: HashSet<i32> = rules.ranking.iter().copied().collect();
-    let known = rules.ranking.iter().all(|key| RankingKey::try_from(*key).is_ok_and(|key| key != RankingKey::Unspecified));
+    let known = rules
+        .ranking
+        .iter()
+        .all(|key| RankingKey::try_from(*key).is_ok_and(|key| key != RankingKey::Unspecified));
     let once = known && !keys.is_empty() && keys.len() == rules.ranking.len();
-    require("rules.ranking", once, "ít nhất một tiêu chí, không lặp lại / at least one key, none twice")?;
-    let edition = Edition::parse(&rules.map_edition).ok_or_else(|| invalid("rules.map_edition", "vn-63 hoặc vn-34 / vn-63 or vn-34"))?;
+    require(
+        "rules.ranking",
+        once,
+        "ít nhất một tiêu chí, không lặp lại / at least one key, none twice",
+    )?;
+    let edition = Edition::parse(&rules.map_edition)
+        .ok_or_else(|| invalid("rules.map_edition", "vn-63 hoặc vn-34 / vn-63 or vn-34"))?;
     let mut seen = HashSet::new();
     for count in &rules.registered {
         if edition.area(&count.area).is_none() {
-            return Err(Error::AreaUnknown { area: count.area.clone() });
+            return Err(Error::AreaUnknown {
+                area: count.area.clone(),
+            });
         }
-        require("rules.registered", seen.insert(&count.area), "mỗi tỉnh một lần / each area once")?;
+        require(
+            "rules.registered",
+            seen.insert(&count.area),
+            "mỗi tỉnh một lần / each area once",
+        )?;
     }
     Ok(())
 }
 
 fn check_rounds(rules: &ExamRules) -> Result<()> {
-    let ordered = rules.rounds.iter().all(|round| round.round > 0 && round.opens_at_ms < round.closes_at_ms)
-        && rules.rounds.is_sorted_by(|a, b| a.round < b.round && a.closes_at_ms <= b.opens_at_ms)
+    let ordered = rules
+        .rounds
+        .iter()
+        .all(|round| round.round > 0 && round.opens_at_ms < round.closes_at_ms)
+        && rules
+            .rounds
+            .is_sorted_by(|a, b| a.round < b.round && a.closes_at_ms <= b.opens_at_ms)
         && !rules.rounds.is_empty();
     require(
         "rules.rounds",
@@ -80,9 +134,16 @@ fn check_rounds(rules: &ExamRules) -> Result<()> {
 }
 
 fn require(field: &'static str, holds: bool, what: &str) -> Result<()> {
-    if holds { Ok(()) } else { Err(invalid(field, what)) }
+    if holds {
+        Ok(())
+    } else {
+        Err(invalid(field, what))
+    }
 }
 
 fn invalid(field: &'static str, what: &str) -> Error {
-    Error::Invalid { field, what: what.to_owned() }
+    Error::Invalid {
+        field,
+        what: what.to_owned(),
+    }
 }

@@ -30,7 +30,10 @@ impl Engine {
         let now = self.clock.now();
         // An alarm stands for its whole millisecond: it is due once that has passed.
         let passed = Timestamp(now.0.saturating_sub(1));
-        let (due, next) = self.store.due(&exam.id, exam.n_partitions, passed, MAX_DUE).await?;
+        let (due, next) = self
+            .store
+            .due(&exam.id, exam.n_partitions, passed, MAX_DUE)
+            .await?;
         for candidate in &due {
             self.expire(exam, *candidate).await?;
         }

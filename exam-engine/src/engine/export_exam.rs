@@ -30,12 +30,21 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::ExamState`] unless closed, [`Error::ResultNotReady`] while attempts run or grading is behind.
-    pub async fn export_exam(&self, exam_id: &str, pieces: mpsc::Sender<Result<ArchivePiece>>) -> Result<()> {
+    pub async fn export_exam(
+        &self,
+        exam_id: &str,
+        pieces: mpsc::Sender<Result<ArchivePiece>>,
+    ) -> Result<()> {
         let live = self.published(exam_id)?;
         if live.state() != ExamState::Closed {
-            return Err(Error::ExamState { state: live.state() });
+            return Err(Error::ExamState {
+                state: live.state(),
+            });
         }
-        let (running, next) = self.store.due(&live.id, live.n_partitions, Timestamp(0), 1).await?;
+        let (running, next) = self
+            .store
+            .due(&live.id, live.n_partitions, Timestamp(0), 1)
+            .await?;
         if !running.is_empty() || next.is_some() {
             return Err(Error::ResultNotReady);
         }
@@ -43,23 +52,44 @@ impl Engine {
         send(&pieces, "exam.bin", live.exam().encode_to_vec()).await;
         send(&pieces, "paper.bin", std::fs::read(&paths.paper)?).await;
         let secret = Key::load_or_generate(&paths.secret)?;
-        send(&pieces, "secret.hex", format!("{}\n", hex::encode(secret.0)).into_bytes()).await;
+        send(
+            &pieces,
+            "secret.hex",
+            format!("{}\n", hex::encode(secret.0)).into_bytes(),
+        )
+        .await;
         let ends = self.store.log_ends(&live.id, live.n_partitions).await?;
         self.send_log(&live, &ends, &pieces).await?;
         self.send_result(exam_id, ends, &pieces).await
     }
 
     /// Partition after partition: the order of the archive.
-    async fn send_log(&self, exam: &super::LiveExam, ends: &[u64], pieces: &mpsc::Sender<Result<ArchivePiece>>) -> Result<()> {
+    async fn send_log(
+        &self,
+        exam: &super::LiveExam,
+        ends: &[u64],
+        pieces: &mpsc::Sender<Result<ArchivePiece>>,
+    ) -> Result<()> {
         let mut buffer = Vec::with_capacity(PIECE);
         for (partition, end) in (0u32..).zip(ends) {
             let mut position = 0;
             while position < *end {
-                for event in self.store.read_log(&exam.id, partition, position, super::MAX_ENTRIES).await? {
+                for event in self
+                    .store
+                    .read_log(&exam.id, partition, position, super::MAX_ENTRIES)
+                    .await?
+                {
                     position += 1;
-                    let event = proto::exam::v1::Event::decode(event).map_err(|error| crate::store::Error::Corrupt(error.to_string()))?;
-                    let entry = proto::exam::v1::LogEntry { partition, position, event: Some(event) };
-                    entry.encode_length_delimited(&mut buffer).expect("a Vec grows");
+                    let event = proto::exam::v1::Event::decode(event)
+                        .map_err(|error| crate::store::Error::Corrupt(error.to_string()))?;
+                    let entry = proto::exam::v1::LogEntry {
+                        partition,
+                        position,
+                        event: Some(event),
+                    };
+                    entry
+                        .encode_length_delimited(&mut buffer)
+                        .expect("a Vec grows");
                 }
                 if buffer.len() >= PIECE {
                     send(pieces, "log.bin", std::mem::take(&mut buffer)).await;
@@ -70,11 +100,23 @@ impl Engine {
         Ok(())
     }
 
-    async fn send_result(&self, exam_id: &str, ends: Vec<u64>, pieces: &mpsc::Sender<Result<ArchivePiece>>) -> Result<()> {
-        let request = ExportResultRequest { exam_id: exam_id.to_owned(), ends };
+    async fn send_result(
+        &self,
+        exam_id: &str,
+        ends: Vec<u64>,
+        pieces: &mpsc::Sender<Result<ArchivePiece>>,
+    ) -> Result<()> {
+        let request = ExportResultRequest {
+            exam_id: exam_id.to_owned(),
+            ends,
+        };
         let give_up = tokio::time::Instant::now() + GRADER_PATIENCE;
         let mut stream = loop {
-            match self.grader().export_result(self.to_grader(request.clone())).await {
+            match self
+                .grader()
+                .export_result(self.to_grader(request.clone()))
+                .await
+            {
                 Ok(stream) => break stream.into_inner(),
                 Err(status) if status.code() == Code::FailedPrecondition => {
                     if tokio::time::Instant::now() > give_up {
@@ -96,7 +138,11 @@ impl Engine {
     }
 }
 
-async fn send(pieces: &mpsc::Sender<Result<ArchivePiece>>, file: &'static str, data: impl Into<Bytes>) {
+async fn send(
+    pieces: &mpsc::Sender<Result<ArchivePiece>>,
+    file: &'static str,
+    data: impl Into<Bytes>,
+) {
     let mut data: Bytes = data.into();
     loop {
         let piece = data.split_to(data.len().min(PIECE));

@@ -26,20 +26,35 @@ impl Engine {
     ///
     /// # Errors
     /// If another device has taken over, or a newer attempt has begun.
-    pub async fn get_paper<T>(&self, caller: &SessionRef, show: impl FnOnce(&Session, PaperView<'_>) -> T + Send) -> Result<T> {
+    pub async fn get_paper<T>(
+        &self,
+        caller: &SessionRef,
+        show: impl FnOnce(&Session, PaperView<'_>) -> T + Send,
+    ) -> Result<T> {
         let exam = self.exam_of(caller)?;
         let decide = |session: &Session| {
             session.check_writer(caller.attempt, caller.epoch)?;
             Ok(None)
         };
-        self.transact(&exam, caller.candidate, decide, |session| show(session, exam.view(session))).await
+        self.transact(&exam, caller.candidate, decide, |session| {
+            show(session, exam.view(session))
+        })
+        .await
     }
 }
 
 impl LiveExam {
     fn view<'a>(&'a self, session: &'a Session) -> PaperView<'a> {
-        let mut shown = session.paper.shown().map(|(entry, order)| (&self.half.items[entry.index as usize], order));
-        let sections = self.drawer().blueprint().sections.iter().zip(&self.drawer().plan().section_sizes);
+        let mut shown = session
+            .paper
+            .shown()
+            .map(|(entry, order)| (&self.half.items[entry.index as usize], order));
+        let sections = self
+            .drawer()
+            .blueprint()
+            .sections
+            .iter()
+            .zip(&self.drawer().plan().section_sizes);
         let sections = sections
             .map(|(section, size)| SectionView {
                 title: &section.title,

@@ -17,7 +17,9 @@ impl Engine {
             session.check_writer(caller.attempt, caller.epoch)?;
             Ok(None)
         };
-        let session = self.transact(&exam, caller.candidate, decide, Session::clone).await?;
+        let session = self
+            .transact(&exam, caller.candidate, decide, Session::clone)
+            .await?;
         Ok((exam, session))
     }
 }

@@ -1,10 +1,20 @@
 //! A published exam in memory: what a candidate's call needs, and the cells of running sessions.
 
-use std::{cell::RefCell, sync::{Arc, RwLock}};
+use std::{
+    cell::RefCell,
+    sync::{Arc, RwLock},
+};
 
 use dashmap::DashMap;
-use proto::{bank::v1::{ItemType, PaperHalf}, exam::v1 as wire};
-use question_bank::{draw::{Drawer, Scratch}, paper::Paper, release::read_paper_half};
+use proto::{
+    bank::v1::{ItemType, PaperHalf},
+    exam::v1 as wire,
+};
+use question_bank::{
+    draw::{Drawer, Scratch},
+    paper::Paper,
+    release::read_paper_half,
+};
 use tokio::sync::Mutex;
 
 use super::{Result, exam_id};
@@ -49,7 +59,11 @@ impl LiveExam {
             rules: session_rules(&rules),
             n_partitions: spec.n_partitions,
             drawer: Drawer::new(&half, secret)?,
-            shapes: half.items.iter().map(|item| shape(item.r#type(), item.options.len())).collect(),
+            shapes: half
+                .items
+                .iter()
+                .map(|item| shape(item.r#type(), item.options.len()))
+                .collect(),
             half,
             exam: RwLock::new(exam),
             cells: DashMap::new(),
@@ -76,7 +90,10 @@ impl LiveExam {
     #[must_use]
     pub fn title(&self) -> String {
         let exam = self.exam.read().expect("no panic under this lock");
-        exam.spec.as_ref().map(|spec| spec.title.clone()).unwrap_or_default()
+        exam.spec
+            .as_ref()
+            .map(|spec| spec.title.clone())
+            .unwrap_or_default()
     }
 
     /// Draws the paper of an attempt.
@@ -99,7 +116,11 @@ impl LiveExam {
     }
 
     pub(super) fn key(&self, candidate: CandidateId) -> SessionKey {
-        SessionKey { exam: self.id.clone(), partition: candidate.partition(self.n_partitions), candidate }
+        SessionKey {
+            exam: self.id.clone(),
+            partition: candidate.partition(self.n_partitions),
+            candidate,
+        }
     }
 
     /// Returns the candidate's cell; an empty one is to be filled from the store.
@@ -119,7 +140,10 @@ impl LiveExam {
 }
 
 fn shape(item_type: ItemType, n_options: usize) -> ItemShape {
-    ItemShape { item_type, n_options: u8::try_from(n_options).expect("the drawer has checked it") }
+    ItemShape {
+        item_type,
+        n_options: u8::try_from(n_options).expect("the drawer has checked it"),
+    }
 }
 
 fn session_rules(rules: &wire::ExamRules) -> Rules {

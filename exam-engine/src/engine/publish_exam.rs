@@ -15,7 +15,10 @@ impl Engine {
     pub fn publish_exam(&self, exam_id: &str) -> Result<Exam> {
         let mut exam = self.in_state(exam_id, ExamState::Draft)?;
         let mut spec = exam.spec.take().unwrap_or_default();
-        let release = self.bank().load_release(spec.release_no)?.ok_or(Error::ReleaseNotFound)?;
+        let release = self
+            .bank()
+            .load_release(spec.release_no)?
+            .ok_or(Error::ReleaseNotFound)?;
         spec.release_no = release.number;
         let blueprint = spec.blueprint.clone().unwrap_or_default();
         let package = release.package(exam_id, &blueprint, Key::generate()?.0)?;
@@ -24,7 +27,12 @@ impl Engine {
         files::write_secret(&paths.key, &package.key_half)?;
         files::write(&paths.paper, &package.paper_half)?;
         let hash = |bytes: &[u8]| blake3::hash(bytes).as_bytes().to_vec().into();
-        exam.n_items = blueprint.sections.iter().flat_map(|section| &section.strata).map(|stratum| stratum.quota).sum();
+        exam.n_items = blueprint
+            .sections
+            .iter()
+            .flat_map(|section| &section.strata)
+            .map(|stratum| stratum.quota)
+            .sum();
         exam.spec = Some(spec);
         exam.state = ExamState::Published.into();
         exam.paper_hash = hash(&package.paper_half);
@@ -47,6 +55,12 @@ impl Engine {
 
     pub(super) fn in_state(&self, exam_id: &str, wanted: ExamState) -> Result<Exam> {
         let exam = self.get_exam(exam_id)?;
-        if exam.state() == wanted { Ok(exam) } else { Err(Error::ExamState { state: exam.state() }) }
+        if exam.state() == wanted {
+            Ok(exam)
+        } else {
+            Err(Error::ExamState {
+                state: exam.state(),
+            })
+        }
     }
 }

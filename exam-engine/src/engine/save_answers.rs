@@ -34,7 +34,11 @@ impl Engine {
     /// # Errors
     /// The first answer at fault, the deadline, another device, or the store; then nothing of the message is stored, or
     /// sending it again finds out.
-    pub async fn save_answers(&self, caller: &SessionRef, answers: &[NewAnswer]) -> Result<Receipt> {
+    pub async fn save_answers(
+        &self,
+        caller: &SessionRef,
+        answers: &[NewAnswer],
+    ) -> Result<Receipt> {
         if answers.len() > MAX_ANSWERS {
             return Err(Error::TooManyAnswers);
         }
@@ -47,7 +51,11 @@ impl Engine {
                 Saved::With(change) => Ok(Some(change)),
             }
         };
-        let receipt = self.transact(&exam, caller.candidate, decide, |session| self.receipt(&exam, session)).await;
+        let receipt = self
+            .transact(&exam, caller.candidate, decide, |session| {
+                self.receipt(&exam, session)
+            })
+            .await;
         self.as_deadline(&exam, caller, receipt).await
     }
 
@@ -73,11 +81,22 @@ impl Engine {
     }
 
     /// The store's clock may refuse what this engine's clock allowed; to the candidate that is the deadline.
-    pub(super) async fn as_deadline<T>(&self, exam: &LiveExam, caller: &SessionRef, outcome: Result<T>) -> Result<T> {
+    pub(super) async fn as_deadline<T>(
+        &self,
+        exam: &LiveExam,
+        caller: &SessionRef,
+        outcome: Result<T>,
+    ) -> Result<T> {
         match outcome {
             Err(Error::Store(store::Error::TooLate)) => {
-                let session = self.load(exam, &exam.key(caller.candidate)).await?.ok_or(Error::Token)?;
-                Err(session::Error::DeadlinePassed { deadline: session.progress.deadline }.into())
+                let session = self
+                    .load(exam, &exam.key(caller.candidate))
+                    .await?
+                    .ok_or(Error::Token)?;
+                Err(session::Error::DeadlinePassed {
+                    deadline: session.progress.deadline,
+                }
+                .into())
             }
             other => other,
         }

@@ -29,8 +29,14 @@ impl Engine {
     /// # Errors
     /// The code, the exam's state, the rounds, the number of attempts, or the store.
     pub async fn start_attempt(&self, access_code: &str) -> Result<StartedAttempt> {
-        let (tag, ticket) = self.signer.check_code(access_code, self.clock.now()).map_err(Error::AccessCode)?;
-        let exam = self.exams.by_tag(tag).ok_or(Error::AccessCode(crate::token::CodeError::Invalid))?;
+        let (tag, ticket) = self
+            .signer
+            .check_code(access_code, self.clock.now())
+            .map_err(Error::AccessCode)?;
+        let exam = self
+            .exams
+            .by_tag(tag)
+            .ok_or(Error::AccessCode(crate::token::CodeError::Invalid))?;
         let key = exam.key(ticket.candidate);
         for _ in 0..MAX_TRIES {
             let cell = exam.cell(ticket.candidate);
@@ -38,10 +44,19 @@ impl Engine {
             // Another engine may have gone on with it: what counts is in the store.
             let prior = self.load(&exam, &key).await?;
             let (mut session, change, step) = self.decide_start(&exam, prior, &ticket)?;
-            match self.store.commit(&key, encode_change(&session, &change)).await {
+            match self
+                .store
+                .commit(&key, encode_change(&session, &change))
+                .await
+            {
                 Ok(version) => session.apply(change, version),
                 Err(store::Error::Conflict) => continue,
-                Err(store::Error::TooLate) => return Err(session::Error::NotOpen { next_opens_at: None }.into()),
+                Err(store::Error::TooLate) => {
+                    return Err(session::Error::NotOpen {
+                        next_opens_at: None,
+                    }
+                    .into());
+                }
                 Err(error) => return Err(error.into()),
             }
             if step == Step::Expire {
@@ -55,24 +70,42 @@ impl Engine {
                 epoch: session.progress.epoch,
             });
             drop(slot);
-            return Ok(StartedAttempt { token, session, exam, resumed: step == Step::TakeOver });
+            return Ok(StartedAttempt {
+                token,
+                session,
+                exam,
+                resumed: step == Step::TakeOver,
+            });
         }
         Err(store::Error::Conflict.into())
     }
 
-    fn decide_start(&self, exam: &LiveExam, prior: Option<Session>, ticket: &Ticket) -> Result<(Session, Change, Step)> {
+    fn decide_start(
+        &self,
+        exam: &LiveExam,
+        prior: Option<Session>,
+        ticket: &Ticket,
+    ) -> Result<(Session, Change, Step)> {
         let now = self.clock.now();
         if let Some(running) = prior.as_ref().filter(|session| session.running()) {
             return Ok(match running.expire(&exam.rules, now) {
                 Some(change) => (running.clone(), change, Step::Expire),
-                None => (running.clone(), running.take_over(&exam.rules, now)?, Step::TakeOver),
+                None => (
+                    running.clone(),
+                    running.take_over(&exam.rules, now)?,
+                    Step::TakeOver,
+                ),
             });
         }
         if exam.state() != ExamState::Open {
-            return Err(session::Error::NotOpen { next_opens_at: None }.into());
+            return Err(session::Error::NotOpen {
+                next_opens_at: None,
+            }
+            .into());
         }
         let draw = |attempt| exam.draw(ticket.candidate, attempt).map_err(Error::from);
-        let (session, change) = Session::start(&exam.id, &exam.rules, prior.as_ref(), ticket, now, draw)?;
+        let (session, change) =
+            Session::start(&exam.id, &exam.rules, prior.as_ref(), ticket, now, draw)?;
         Ok((session, change, Step::Start))
     }
 }

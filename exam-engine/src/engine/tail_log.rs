@@ -28,14 +28,25 @@ impl Engine {
         let mut entries = Vec::new();
         for ((partition, after), end) in (0u32..).zip(after.iter_mut()).zip(&ends) {
             if *after > *end {
-                return Err(Error::PositionUnknown { partition, position: *after });
+                return Err(Error::PositionUnknown {
+                    partition,
+                    position: *after,
+                });
             }
             if *after == *end || entries.len() == MAX_ENTRIES {
                 continue;
             }
-            for event in self.store.read_log(&exam.id, partition, *after, MAX_ENTRIES - entries.len()).await? {
+            for event in self
+                .store
+                .read_log(&exam.id, partition, *after, MAX_ENTRIES - entries.len())
+                .await?
+            {
                 *after += 1;
-                entries.push(LogEntry { partition, position: *after, event: Some(decode(event)?) });
+                entries.push(LogEntry {
+                    partition,
+                    position: *after,
+                    event: Some(decode(event)?),
+                });
             }
         }
         Ok(TailBatch { entries, ends })

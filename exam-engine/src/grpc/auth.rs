@@ -20,7 +20,10 @@ impl Roles {
     /// Takes the words.
     #[must_use]
     pub fn new(secrets: &Secrets) -> Self {
-        Self { organizer: secrets.organizer.clone(), service: secrets.service.clone() }
+        Self {
+            organizer: secrets.organizer.clone(),
+            service: secrets.service.clone(),
+        }
     }
 
     /// Lets an organizer pass.
@@ -71,5 +74,9 @@ pub fn candidate(engine: &Engine, metadata: &MetadataMap) -> Result<SessionRef, 
 }
 
 fn bearer(metadata: &MetadataMap) -> Option<&str> {
-    metadata.get("authorization")?.to_str().ok()?.strip_prefix("Bearer ")
+    metadata
+        .get("authorization")?
+        .to_str()
+        .ok()?
+        .strip_prefix("Bearer ")
 }

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use proto::exam::v1::{
-    GetPaperRequest, GetPaperResponse, GetResultRequest, GetResultResponse, GetServerTimeRequest, GetServerTimeResponse,
-    GetSessionRequest, GetSessionResponse, SaveAnswersRequest, SaveAnswersResponse, StartAttemptRequest, StartAttemptResponse,
-    SubmitAttemptRequest, SubmitAttemptResponse, candidate_service_server::CandidateService,
+    GetPaperRequest, GetPaperResponse, GetResultRequest, GetResultResponse, GetServerTimeRequest,
+    GetServerTimeResponse, GetSessionRequest, GetSessionResponse, SaveAnswersRequest,
+    SaveAnswersResponse, StartAttemptRequest, StartAttemptResponse, SubmitAttemptRequest,
+    SubmitAttemptResponse, candidate_service_server::CandidateService,
 };
 use tonic::{Request, Response, Status};
 
@@ -28,29 +29,64 @@ impl Candidate {
 
 #[tonic::async_trait]
 impl CandidateService for Candidate {
-    async fn get_server_time(&self, _: Request<GetServerTimeRequest>) -> Result<Response<GetServerTimeResponse>, Status> {
-        Ok(Response::new(GetServerTimeResponse { now_ms: self.engine.now().0 }))
+    async fn get_server_time(
+        &self,
+        _: Request<GetServerTimeRequest>,
+    ) -> Result<Response<GetServerTimeResponse>, Status> {
+        Ok(Response::new(GetServerTimeResponse {
+            now_ms: self.engine.now().0,
+        }))
     }
 
-    async fn start_attempt(&self, request: Request<StartAttemptRequest>) -> Result<Response<StartAttemptResponse>, Status> {
-        let started = self.engine.start_attempt(&request.into_inner().access_code).await.map_err(to_status)?;
+    async fn start_attempt(
+        &self,
+        request: Request<StartAttemptRequest>,
+    ) -> Result<Response<StartAttemptResponse>, Status> {
+        let started = self
+            .engine
+            .start_attempt(&request.into_inner().access_code)
+            .await
+            .map_err(to_status)?;
         Ok(Response::new(StartAttemptResponse {
-            session: Some(convert::session_info(&started.exam, &started.session, self.engine.now().0)),
+            session: Some(convert::session_info(
+                &started.exam,
+                &started.session,
+                self.engine.now().0,
+            )),
             session_token: started.token,
             resumed: started.resumed,
         }))
     }
 
-    async fn get_paper(&self, request: Request<GetPaperRequest>) -> Result<Response<GetPaperResponse>, Status> {
+    async fn get_paper(
+        &self,
+        request: Request<GetPaperRequest>,
+    ) -> Result<Response<GetPaperResponse>, Status> {
         let caller = auth::candidate(&self.engine, request.metadata())?;
-        let paper = self.engine.get_paper(&caller, convert::paper).await.map_err(to_status)?;
+        let paper = self
+            .engine
+            .get_paper(&caller, convert::paper)
+            .await
+            .map_err(to_status)?;
         Ok(Response::new(paper))
     }
 
-    async fn save_answers(&self, request: Request<SaveAnswersRequest>) -> Result<Response<SaveAnswersResponse>, Status> {
+    async fn save_answers(
+        &self,
+        request: Request<SaveAnswersRequest>,
+    ) -> Result<Response<SaveAnswersResponse>, Status> {
         let caller = auth::candidate(&self.engine, request.metadata())?;
-        let answers: Vec<_> = request.into_inner().answers.into_iter().map(convert::new_answer).collect();
-        let receipt = self.engine.save_answers(&caller, &answers).await.map_err(to_status)?;
+        let answers: Vec<_> = request
+            .into_inner()
+            .answers
+            .into_iter()
+            .map(convert::new_answer)
+            .collect();
+        let receipt = self
+            .engine
+            .save_answers(&caller, &answers)
+            .await
+            .map_err(to_status)?;
         Ok(Response::new(SaveAnswersResponse {
             receipt: Some(convert::receipt(&receipt)),
             deadline_ms: receipt.deadline.0,
@@ -59,18 +95,28 @@ impl CandidateService for Candidate {
         }))
     }
 
-    async fn submit_attempt(&self, request: Request<SubmitAttemptRequest>) -> Result<Response<SubmitAttemptResponse>, Status> {
+    async fn submit_attempt(
+        &self,
+        request: Request<SubmitAttemptRequest>,
+    ) -> Result<Response<SubmitAttemptResponse>, Status> {
         let caller = auth::candidate(&self.engine, request.metadata())?;
         let request = request.into_inner();
         let chain = convert::chain(&request.chain).map_err(to_status)?;
-        let (exam, receipt, session) = self.engine.submit_attempt(&caller, request.last_seq, chain).await.map_err(to_status)?;
+        let (exam, receipt, session) = self
+            .engine
+            .submit_attempt(&caller, request.last_seq, chain)
+            .await
+            .map_err(to_status)?;
         Ok(Response::new(SubmitAttemptResponse {
             receipt: Some(convert::receipt(&receipt)),
             session: Some(convert::session_info(&exam, &session, receipt.at.0)),
         }))
     }
 
-    async fn get_session(&self, request: Request<GetSessionRequest>) -> Result<Response<GetSessionResponse>, Status> {
+    async fn get_session(
+        &self,
+        request: Request<GetSessionRequest>,
+    ) -> Result<Response<GetSessionResponse>, Status> {
         let caller = auth::candidate(&self.engine, request.metadata())?;
         let (exam, session) = self.engine.get_session(&caller).await.map_err(to_status)?;
         Ok(Response::new(GetSessionResponse {
@@ -80,7 +126,10 @@ impl CandidateService for Candidate {
         }))
     }
 
-    async fn get_result(&self, request: Request<GetResultRequest>) -> Result<Response<GetResultResponse>, Status> {
+    async fn get_result(
+        &self,
+        request: Request<GetResultRequest>,
+    ) -> Result<Response<GetResultResponse>, Status> {
         let caller = auth::candidate(&self.engine, request.metadata())?;
         let result = self.engine.get_result(&caller).await.map_err(to_status)?;
         Ok(Response::new(result))

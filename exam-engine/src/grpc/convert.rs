@@ -15,7 +15,11 @@ pub(super) fn new_answer(answer: wire::Answer) -> NewAnswer {
         Response::Text(text) => Response::Text(clean_text(&text)),
         other => other,
     };
-    NewAnswer { seq: answer.seq, position: answer.position, response }
+    NewAnswer {
+        seq: answer.seq,
+        position: answer.position,
+        response,
+    }
 }
 
 pub(super) fn stored_answers(session: &Session) -> Vec<wire::Answer> {
@@ -23,7 +27,11 @@ pub(super) fn stored_answers(session: &Session) -> Vec<wire::Answer> {
         .zip(&session.answers)
         .filter_map(|(position, answer)| {
             let answer = answer.as_ref()?;
-            Some(wire::Answer { seq: answer.seq, position, response: Some(response_to_wire(&answer.response)) })
+            Some(wire::Answer {
+                seq: answer.seq,
+                position,
+                response: Some(response_to_wire(&answer.response)),
+            })
         })
         .collect()
 }
@@ -42,7 +50,10 @@ pub(super) fn session_info(exam: &LiveExam, session: &Session, now_ms: u64) -> w
         n_items: u32::try_from(session.answers.len()).expect("papers have at most 200 items"),
         form_code: hex::encode(session.head.form_code),
         ended: progress.ended.is_some(),
-        ended_by: progress.ended.map_or(wire::EndedBy::Unspecified, |(by, _)| ended_by_to_wire(by)).into(),
+        ended_by: progress
+            .ended
+            .map_or(wire::EndedBy::Unspecified, |(by, _)| ended_by_to_wire(by))
+            .into(),
         chain: progress.chain.to_vec().into(),
     }
 }
@@ -79,29 +90,44 @@ pub(super) fn paper(session: &Session, view: PaperView<'_>) -> wire::GetPaperRes
                     text: item.text.clone(),
                     options: order
                         .iter()
-                        .map(|index| wire::ShownOption { text: item.options[usize::from(*index)].text.clone() })
+                        .map(|index| wire::ShownOption {
+                            text: item.options[usize::from(*index)].text.clone(),
+                        })
                         .collect(),
                     mark: section.mark.to_owned(),
                 })
                 .collect(),
         })
         .collect();
-    wire::GetPaperResponse { sections, form_code: hex::encode(session.head.form_code) }
+    wire::GetPaperResponse {
+        sections,
+        form_code: hex::encode(session.head.form_code),
+    }
 }
 
 pub(super) fn chain(bytes: &[u8]) -> Result<Option<Chain>> {
     if bytes.is_empty() {
         return Ok(None);
     }
-    let chain = bytes.try_into().map_err(|_| invalid("chain", "32 byte / 32 bytes"))?;
+    let chain = bytes
+        .try_into()
+        .map_err(|_| invalid("chain", "32 byte / 32 bytes"))?;
     Ok(Some(chain))
 }
 
 pub(super) fn ticket(person: wire::CodeRequest) -> Result<Ticket> {
-    let candidate = CandidateId::from_slice(&person.candidate).ok_or_else(|| invalid("persons.candidate", "16 byte / 16 bytes"))?;
-    Ok(Ticket { candidate, area: person.area, unit: person.unit })
+    let candidate = CandidateId::from_slice(&person.candidate)
+        .ok_or_else(|| invalid("persons.candidate", "16 byte / 16 bytes"))?;
+    Ok(Ticket {
+        candidate,
+        area: person.area,
+        unit: person.unit,
+    })
 }
 
 fn invalid(field: &'static str, what: &str) -> Error {
-    Error::Invalid { field, what: what.to_owned() }
+    Error::Invalid {
+        field,
+        what: what.to_owned(),
+    }
 }

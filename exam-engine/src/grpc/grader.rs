@@ -4,8 +4,9 @@ use grader::service::Graders;
 use proto::{
     exam::v1::WatchExamResponse,
     grader::v1::{
-        ExportResultRequest, ExportResultResponse, GetCountsRequest, GetCountsResponse, GetStandingRequest, GetStandingResponse,
-        GetStandingsRequest, GetStandingsResponse, WatchExamRequest, grader_service_server::GraderService,
+        ExportResultRequest, ExportResultResponse, GetCountsRequest, GetCountsResponse,
+        GetStandingRequest, GetStandingResponse, GetStandingsRequest, GetStandingsResponse,
+        WatchExamRequest, grader_service_server::GraderService,
     },
 };
 use tonic::{Request, Response, Status, codegen::BoxStream};
@@ -35,28 +36,43 @@ impl Grader {
 
 #[tonic::async_trait]
 impl GraderService for Grader {
-    async fn get_standings(&self, request: Request<GetStandingsRequest>) -> Result<Response<GetStandingsResponse>, Status> {
+    async fn get_standings(
+        &self,
+        request: Request<GetStandingsRequest>,
+    ) -> Result<Response<GetStandingsResponse>, Status> {
         self.graders.get_standings(self.enter(request)?).await
     }
 
-    async fn get_standing(&self, request: Request<GetStandingRequest>) -> Result<Response<GetStandingResponse>, Status> {
+    async fn get_standing(
+        &self,
+        request: Request<GetStandingRequest>,
+    ) -> Result<Response<GetStandingResponse>, Status> {
         self.graders.get_standing(self.enter(request)?).await
     }
 
-    async fn get_counts(&self, request: Request<GetCountsRequest>) -> Result<Response<GetCountsResponse>, Status> {
+    async fn get_counts(
+        &self,
+        request: Request<GetCountsRequest>,
+    ) -> Result<Response<GetCountsResponse>, Status> {
         self.graders.get_counts(self.enter(request)?).await
     }
 
     type WatchExamStream = BoxStream<WatchExamResponse>;
 
-    async fn watch_exam(&self, request: Request<WatchExamRequest>) -> Result<Response<Self::WatchExamStream>, Status> {
+    async fn watch_exam(
+        &self,
+        request: Request<WatchExamRequest>,
+    ) -> Result<Response<Self::WatchExamStream>, Status> {
         let response = self.graders.watch_exam(self.enter(request)?).await?;
         Ok(response.map(|stream| Box::pin(stream) as Self::WatchExamStream))
     }
 
     type ExportResultStream = BoxStream<ExportResultResponse>;
 
-    async fn export_result(&self, request: Request<ExportResultRequest>) -> Result<Response<Self::ExportResultStream>, Status> {
+    async fn export_result(
+        &self,
+        request: Request<ExportResultRequest>,
+    ) -> Result<Response<Self::ExportResultStream>, Status> {
         let response = self.graders.export_result(self.enter(request)?).await?;
         Ok(response.map(|stream| Box::pin(stream) as Self::ExportResultStream))
     }

@@ -5,7 +5,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use proto::exam::v1::{LogPosition, TailLogRequest, TailLogResponse, log_service_server::LogService};
+use proto::exam::v1::{
+    LogPosition, TailLogRequest, TailLogResponse, log_service_server::LogService,
+};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
@@ -39,7 +41,10 @@ impl Log {
 impl LogService for Log {
     type TailLogStream = ReceiverStream<Result<TailLogResponse, Status>>;
 
-    async fn tail_log(&self, request: Request<TailLogRequest>) -> Result<Response<Self::TailLogStream>, Status> {
+    async fn tail_log(
+        &self,
+        request: Request<TailLogRequest>,
+    ) -> Result<Response<Self::TailLogStream>, Status> {
         self.roles.service(request.metadata())?;
         let request = request.into_inner();
         let exam = self.engine.published(&request.exam_id).map_err(to_status)?;
@@ -58,9 +63,16 @@ impl LogService for Log {
 #[expect(clippy::result_large_err, reason = "tonic's own error type")]
 fn positions(exam: &LiveExam, after: &[LogPosition]) -> Result<Vec<u64>, Status> {
     let mut positions = vec![0; exam.n_partitions as usize];
-    for LogPosition { partition, position } in after {
+    for LogPosition {
+        partition,
+        position,
+    } in after
+    {
         let slot = positions.get_mut(*partition as usize);
-        let unknown = Error::PositionUnknown { partition: *partition, position: *position };
+        let unknown = Error::PositionUnknown {
+            partition: *partition,
+            position: *position,
+        };
         *slot.ok_or_else(|| to_status(unknown))? = *position;
     }
     Ok(positions)
@@ -79,8 +91,18 @@ async fn tail(
         let is_idle = entries.is_empty();
         if !is_idle || idle_turns >= IDLE_TURNS_BETWEEN_ENDS {
             let at_end = after == ends;
-            let ends = (0u32..).zip(ends).map(|(partition, position)| LogPosition { partition, position }).collect();
-            if sender.send(Ok(TailLogResponse { entries, ends })).await.is_err() {
+            let ends = (0u32..)
+                .zip(ends)
+                .map(|(partition, position)| LogPosition {
+                    partition,
+                    position,
+                })
+                .collect();
+            if sender
+                .send(Ok(TailLogResponse { entries, ends }))
+                .await
+                .is_err()
+            {
                 return Ok(());
             }
             idle_turns = 0;

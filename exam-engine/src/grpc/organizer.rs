@@ -4,10 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use proto::{
     exam::v1::{
-        CloseExamRequest, CloseExamResponse, CreateExamRequest, CreateExamResponse, ExportExamRequest, ExportExamResponse,
-        GetExamRequest, GetExamResponse, GetStandingsRequest, GetStandingsResponse, IssueCodesRequest, IssueCodesResponse,
-        ListExamsRequest, ListExamsResponse, OpenExamRequest, OpenExamResponse, PublishExamRequest, PublishExamResponse,
-        WatchExamRequest, WatchExamResponse, organizer_service_server::OrganizerService,
+        CloseExamRequest, CloseExamResponse, CreateExamRequest, CreateExamResponse,
+        ExportExamRequest, ExportExamResponse, GetExamRequest, GetExamResponse,
+        GetStandingsRequest, GetStandingsResponse, IssueCodesRequest, IssueCodesResponse,
+        ListExamsRequest, ListExamsResponse, OpenExamRequest, OpenExamResponse, PublishExamRequest,
+        PublishExamResponse, WatchExamRequest, WatchExamResponse,
+        organizer_service_server::OrganizerService,
     },
     grader::v1 as grader,
 };
@@ -48,8 +50,15 @@ impl Organizer {
     async fn grader_watch(&self, exam_id: &str) -> Result<Streaming<WatchExamResponse>, Status> {
         let mut tries = 0;
         loop {
-            let request = grader::WatchExamRequest { exam_id: exam_id.to_owned() };
-            match self.engine.grader().watch_exam(self.engine.to_grader(request)).await {
+            let request = grader::WatchExamRequest {
+                exam_id: exam_id.to_owned(),
+            };
+            match self
+                .engine
+                .grader()
+                .watch_exam(self.engine.to_grader(request))
+                .await
+            {
                 Ok(stream) => return Ok(stream.into_inner()),
                 Err(_) if tries < GRADER_TRIES => tries += 1,
                 Err(status) => return Err(status),
@@ -67,48 +76,93 @@ fn with_state(exam: &LiveExam, mut counts: WatchExamResponse) -> WatchExamRespon
 
 #[tonic::async_trait]
 impl OrganizerService for Organizer {
-    async fn create_exam(&self, request: Request<CreateExamRequest>) -> Result<Response<CreateExamResponse>, Status> {
+    async fn create_exam(
+        &self,
+        request: Request<CreateExamRequest>,
+    ) -> Result<Response<CreateExamResponse>, Status> {
         let spec = self.enter(request)?.spec.unwrap_or_default();
         let exam = self.engine.create_exam(spec).map_err(to_status)?;
         Ok(Response::new(CreateExamResponse { exam: Some(exam) }))
     }
 
-    async fn publish_exam(&self, request: Request<PublishExamRequest>) -> Result<Response<PublishExamResponse>, Status> {
-        let exam = self.engine.publish_exam(&self.enter(request)?.exam_id).map_err(to_status)?;
+    async fn publish_exam(
+        &self,
+        request: Request<PublishExamRequest>,
+    ) -> Result<Response<PublishExamResponse>, Status> {
+        let exam = self
+            .engine
+            .publish_exam(&self.enter(request)?.exam_id)
+            .map_err(to_status)?;
         Ok(Response::new(PublishExamResponse { exam: Some(exam) }))
     }
 
-    async fn open_exam(&self, request: Request<OpenExamRequest>) -> Result<Response<OpenExamResponse>, Status> {
-        let exam = self.engine.open_exam(&self.enter(request)?.exam_id).map_err(to_status)?;
+    async fn open_exam(
+        &self,
+        request: Request<OpenExamRequest>,
+    ) -> Result<Response<OpenExamResponse>, Status> {
+        let exam = self
+            .engine
+            .open_exam(&self.enter(request)?.exam_id)
+            .map_err(to_status)?;
         Ok(Response::new(OpenExamResponse { exam: Some(exam) }))
     }
 
-    async fn close_exam(&self, request: Request<CloseExamRequest>) -> Result<Response<CloseExamResponse>, Status> {
+    async fn close_exam(
+        &self,
+        request: Request<CloseExamRequest>,
+    ) -> Result<Response<CloseExamResponse>, Status> {
         let request = self.enter(request)?;
-        let (exam, n_ended) = self.engine.close_exam(&request.exam_id, request.end_running).await.map_err(to_status)?;
-        Ok(Response::new(CloseExamResponse { exam: Some(exam), n_ended }))
+        let (exam, n_ended) = self
+            .engine
+            .close_exam(&request.exam_id, request.end_running)
+            .await
+            .map_err(to_status)?;
+        Ok(Response::new(CloseExamResponse {
+            exam: Some(exam),
+            n_ended,
+        }))
     }
 
-    async fn get_exam(&self, request: Request<GetExamRequest>) -> Result<Response<GetExamResponse>, Status> {
-        let exam = self.engine.get_exam(&self.enter(request)?.exam_id).map_err(to_status)?;
+    async fn get_exam(
+        &self,
+        request: Request<GetExamRequest>,
+    ) -> Result<Response<GetExamResponse>, Status> {
+        let exam = self
+            .engine
+            .get_exam(&self.enter(request)?.exam_id)
+            .map_err(to_status)?;
         Ok(Response::new(GetExamResponse { exam: Some(exam) }))
     }
 
-    async fn list_exams(&self, request: Request<ListExamsRequest>) -> Result<Response<ListExamsResponse>, Status> {
+    async fn list_exams(
+        &self,
+        request: Request<ListExamsRequest>,
+    ) -> Result<Response<ListExamsResponse>, Status> {
         self.enter(request)?;
-        Ok(Response::new(ListExamsResponse { exams: self.engine.list_exams() }))
+        Ok(Response::new(ListExamsResponse {
+            exams: self.engine.list_exams(),
+        }))
     }
 
-    async fn issue_codes(&self, request: Request<IssueCodesRequest>) -> Result<Response<IssueCodesResponse>, Status> {
+    async fn issue_codes(
+        &self,
+        request: Request<IssueCodesRequest>,
+    ) -> Result<Response<IssueCodesResponse>, Status> {
         let request = self.enter(request)?;
-        let persons: Result<Vec<_>, Error> = request.persons.into_iter().map(convert::ticket).collect();
-        let codes = persons.and_then(|persons| self.engine.issue_codes(&request.exam_id, &persons)).map_err(to_status)?;
+        let persons: Result<Vec<_>, Error> =
+            request.persons.into_iter().map(convert::ticket).collect();
+        let codes = persons
+            .and_then(|persons| self.engine.issue_codes(&request.exam_id, &persons))
+            .map_err(to_status)?;
         Ok(Response::new(IssueCodesResponse { codes }))
     }
 
     type WatchExamStream = ReceiverStream<Result<WatchExamResponse, Status>>;
 
-    async fn watch_exam(&self, request: Request<WatchExamRequest>) -> Result<Response<Self::WatchExamStream>, Status> {
+    async fn watch_exam(
+        &self,
+        request: Request<WatchExamRequest>,
+    ) -> Result<Response<Self::WatchExamStream>, Status> {
         let exam_id = self.enter(request)?.exam_id;
         let exam = self.engine.published(&exam_id).map_err(to_status)?;
         let mut counts = self.grader_watch(&exam_id).await?;
@@ -124,16 +178,40 @@ impl OrganizerService for Organizer {
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
 
-    async fn get_standings(&self, request: Request<GetStandingsRequest>) -> Result<Response<GetStandingsResponse>, Status> {
-        let GetStandingsRequest { exam_id, scope, offset, limit } = self.enter(request)?;
-        let request = self.engine.to_grader(grader::GetStandingsRequest { exam_id, scope, offset, limit });
-        let page = self.engine.grader().get_standings(request).await?.into_inner();
-        Ok(Response::new(GetStandingsResponse { rows: page.rows, n_ranked: page.n_ranked }))
+    async fn get_standings(
+        &self,
+        request: Request<GetStandingsRequest>,
+    ) -> Result<Response<GetStandingsResponse>, Status> {
+        let GetStandingsRequest {
+            exam_id,
+            scope,
+            offset,
+            limit,
+        } = self.enter(request)?;
+        let request = self.engine.to_grader(grader::GetStandingsRequest {
+            exam_id,
+            scope,
+            offset,
+            limit,
+        });
+        let page = self
+            .engine
+            .grader()
+            .get_standings(request)
+            .await?
+            .into_inner();
+        Ok(Response::new(GetStandingsResponse {
+            rows: page.rows,
+            n_ranked: page.n_ranked,
+        }))
     }
 
     type ExportExamStream = ReceiverStream<Result<ExportExamResponse, Status>>;
 
-    async fn export_exam(&self, request: Request<ExportExamRequest>) -> Result<Response<Self::ExportExamStream>, Status> {
+    async fn export_exam(
+        &self,
+        request: Request<ExportExamRequest>,
+    ) -> Result<Response<Self::ExportExamStream>, Status> {
         let exam_id = self.enter(request)?.exam_id;
         self.engine.published(&exam_id).map_err(to_status)?;
         let (sender, receiver) = mpsc::channel(MAX_IN_FLIGHT);
@@ -146,7 +224,10 @@ impl OrganizerService for Organizer {
         });
         tokio::spawn(async move {
             while let Some(piece) = made.recv().await {
-                let message = piece.map(|piece| ExportExamResponse { file: piece.file.to_owned(), data: piece.data });
+                let message = piece.map(|piece| ExportExamResponse {
+                    file: piece.file.to_owned(),
+                    data: piece.data,
+                });
                 if sender.send(message.map_err(to_status)).await.is_err() {
                     return; // the reader has gone
                 }

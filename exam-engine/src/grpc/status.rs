@@ -9,12 +9,7 @@ use proto::{DOMAIN, exam::v1::ErrorCode, reason};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use crate::{
-    engine::Error,
-    session,
-    store,
-    token::CodeError,
-};
+use crate::{engine::Error, session, store, token::CodeError};
 
 /// A caller told to come again waits at least this long.
 const RETRY_AFTER_MS: u32 = 500;
@@ -39,31 +34,58 @@ pub fn to_status(error: Error) -> Status {
         Error::Invalid { field, what } => format!("{field}: {what}"),
         _ => sentence.to_owned(),
     };
-    let metadata: HashMap<String, String> = facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-    Status::with_error_details(grpc_code, detail, ErrorDetails::with_error_info(reason(code), DOMAIN, metadata))
+    let metadata: HashMap<String, String> = facts
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect();
+    Status::with_error_details(
+        grpc_code,
+        detail,
+        ErrorDetails::with_error_info(reason(code), DOMAIN, metadata),
+    )
 }
 
 fn classify(error: &Error) -> (ErrorCode, Facts) {
     match error {
         Error::Session(refusal) => classify_session(refusal),
         Error::Store(refusal) => classify_store(refusal),
-        Error::Bank(question_bank::Error::Infeasible(_)) => (ErrorCode::BlueprintInfeasible, vec![]),
-        Error::Bank(question_bank::Error::Package(_) | question_bank::Error::Unreadable { .. } | question_bank::Error::NoItems { .. }) => {
-            (ErrorCode::Internal, vec![])
+        Error::Bank(question_bank::Error::Infeasible(_)) => {
+            (ErrorCode::BlueprintInfeasible, vec![])
         }
+        Error::Bank(
+            question_bank::Error::Package(_)
+            | question_bank::Error::Unreadable { .. }
+            | question_bank::Error::NoItems { .. },
+        ) => (ErrorCode::Internal, vec![]),
         Error::ExamNotFound => (ErrorCode::ExamNotFound, vec![]),
         Error::ExamExists => (ErrorCode::ExamExists, vec![]),
-        Error::ExamState { state } => (ErrorCode::ExamStateWrong, vec![("state", state.as_str_name().to_owned())]),
+        Error::ExamState { state } => (
+            ErrorCode::ExamStateWrong,
+            vec![("state", state.as_str_name().to_owned())],
+        ),
         Error::AccessCode(CodeError::Invalid) => (ErrorCode::AccessCodeInvalid, vec![]),
         Error::AccessCode(CodeError::Expired) => (ErrorCode::AccessCodeExpired, vec![]),
         Error::Token => (ErrorCode::TokenInvalid, vec![]),
         Error::PermissionDenied => (ErrorCode::PermissionDenied, vec![]),
-        Error::Invalid { field, .. } => (ErrorCode::InvalidArgument, vec![("field", (*field).to_owned())]),
+        Error::Invalid { field, .. } => (
+            ErrorCode::InvalidArgument,
+            vec![("field", (*field).to_owned())],
+        ),
         Error::AreaUnknown { area } => (ErrorCode::AreaUnknown, vec![("area", area.clone())]),
-        Error::TooManyAnswers => (ErrorCode::TooManyAnswers, vec![("limit", crate::engine::MAX_ANSWERS.to_string())]),
-        Error::PositionUnknown { partition, position } => {
-            (ErrorCode::PositionUnknown, vec![("partition", partition.to_string()), ("position", position.to_string())])
-        }
+        Error::TooManyAnswers => (
+            ErrorCode::TooManyAnswers,
+            vec![("limit", crate::engine::MAX_ANSWERS.to_string())],
+        ),
+        Error::PositionUnknown {
+            partition,
+            position,
+        } => (
+            ErrorCode::PositionUnknown,
+            vec![
+                ("partition", partition.to_string()),
+                ("position", position.to_string()),
+            ],
+        ),
         Error::ReleaseNotFound => (ErrorCode::ReleaseNotFound, vec![]),
         Error::ResultNotReady => (ErrorCode::ResultNotReady, vec![]),
         Error::Grader(_) | Error::File(_) => (ErrorCode::Internal, vec![]),
@@ -72,21 +94,50 @@ fn classify(error: &Error) -> (ErrorCode, Facts) {
 
 fn classify_session(refusal: &session::Error) -> (ErrorCode, Facts) {
     match refusal {
-        session::Error::AnswerGap { expected_seq } => (ErrorCode::AnswerGap, vec![("expected_seq", expected_seq.to_string())]),
-        session::Error::OptionOutOfRange { position } => (ErrorCode::AnswerOptionOutOfRange, vec![("position", position.to_string())]),
-        session::Error::PositionUnknown { position } => (ErrorCode::AnswerPositionUnknown, vec![("position", position.to_string())]),
-        session::Error::SeqReused { seq } => (ErrorCode::AnswerSeqReused, vec![("seq", seq.to_string())]),
-        session::Error::TypeMismatch { position } => (ErrorCode::AnswerTypeMismatch, vec![("position", position.to_string())]),
-        session::Error::Ended { by } => (ErrorCode::AttemptEnded, vec![("ended_by", format!("{by:?}").to_lowercase())]),
+        session::Error::AnswerGap { expected_seq } => (
+            ErrorCode::AnswerGap,
+            vec![("expected_seq", expected_seq.to_string())],
+        ),
+        session::Error::OptionOutOfRange { position } => (
+            ErrorCode::AnswerOptionOutOfRange,
+            vec![("position", position.to_string())],
+        ),
+        session::Error::PositionUnknown { position } => (
+            ErrorCode::AnswerPositionUnknown,
+            vec![("position", position.to_string())],
+        ),
+        session::Error::SeqReused { seq } => {
+            (ErrorCode::AnswerSeqReused, vec![("seq", seq.to_string())])
+        }
+        session::Error::TypeMismatch { position } => (
+            ErrorCode::AnswerTypeMismatch,
+            vec![("position", position.to_string())],
+        ),
+        session::Error::Ended { by } => (
+            ErrorCode::AttemptEnded,
+            vec![("ended_by", format!("{by:?}").to_lowercase())],
+        ),
         session::Error::OlderAttempt => (ErrorCode::AttemptEnded, vec![]),
-        session::Error::AttemptsExhausted { limit } => (ErrorCode::AttemptsExhausted, vec![("limit", limit.to_string())]),
-        session::Error::DeadlinePassed { deadline } => (ErrorCode::DeadlinePassed, vec![("deadline_ms", deadline.0.to_string())]),
+        session::Error::AttemptsExhausted { limit } => (
+            ErrorCode::AttemptsExhausted,
+            vec![("limit", limit.to_string())],
+        ),
+        session::Error::DeadlinePassed { deadline } => (
+            ErrorCode::DeadlinePassed,
+            vec![("deadline_ms", deadline.0.to_string())],
+        ),
         session::Error::NotOpen { next_opens_at } => {
             let opens = next_opens_at.map(|at| ("next_opens_at_ms", at.0.to_string()));
             (ErrorCode::ExamNotOpen, opens.into_iter().collect())
         }
-        session::Error::TakenOver { epoch } => (ErrorCode::SessionTakenOver, vec![("epoch", epoch.to_string())]),
-        session::Error::SubmitMismatch { expected_seq } => (ErrorCode::SubmitMismatch, vec![("expected_seq", expected_seq.to_string())]),
+        session::Error::TakenOver { epoch } => (
+            ErrorCode::SessionTakenOver,
+            vec![("epoch", epoch.to_string())],
+        ),
+        session::Error::SubmitMismatch { expected_seq } => (
+            ErrorCode::SubmitMismatch,
+            vec![("expected_seq", expected_seq.to_string())],
+        ),
     }
 }
 
@@ -105,36 +156,126 @@ fn classify_store(refusal: &store::Error) -> (ErrorCode, Facts) {
 #[must_use]
 pub fn describe(code: ErrorCode) -> (Code, &'static str) {
     match code {
-        ErrorCode::AccessCodeExpired => (Code::Unauthenticated, "Mã dự thi đã hết hạn, hãy xin ban tổ chức mã mới / The access code has expired, ask the organizer for a new one"),
-        ErrorCode::AccessCodeInvalid => (Code::Unauthenticated, "Mã dự thi không đúng, hãy nhập lại / The access code is not valid, type it again"),
-        ErrorCode::AnswerGap => (Code::FailedPrecondition, "Thiếu câu trả lời trước đó, hãy gửi lại từ số được nêu / An earlier answer is missing, send again from the number given"),
-        ErrorCode::AnswerOptionOutOfRange => (Code::InvalidArgument, "Câu này không có phương án đó / This item has no such option"),
-        ErrorCode::AnswerPositionUnknown => (Code::InvalidArgument, "Đề không có câu đó / The paper has no such item"),
-        ErrorCode::AnswerSeqReused => (Code::InvalidArgument, "Một số thứ tự đã dùng cho câu trả lời khác, hãy tải lại trang / A number was used for another answer, reload the page"),
-        ErrorCode::AnswerTypeMismatch => (Code::InvalidArgument, "Kiểu trả lời không hợp với câu này / The kind of response does not fit this item"),
-        ErrorCode::AreaUnknown => (Code::InvalidArgument, "Mã tỉnh, thành không có trong bản đồ của kỳ thi / The area code is not in the exam's map edition"),
-        ErrorCode::AttemptEnded => (Code::FailedPrecondition, "Lượt thi đã kết thúc / The attempt has ended"),
-        ErrorCode::AttemptsExhausted => (Code::FailedPrecondition, "Đã hết số lượt thi được phép / No attempt is left"),
-        ErrorCode::BlueprintInfeasible => (Code::FailedPrecondition, "Ngân hàng không đủ câu cho ma trận đề / The bank cannot fill the blueprint"),
-        ErrorCode::Conflict => (Code::Aborted, "Có thao tác khác xen vào, hãy gửi lại / Another call came in between, send again"),
-        ErrorCode::DeadlinePassed => (Code::FailedPrecondition, "Đã hết giờ làm bài / Time is over"),
-        ErrorCode::ExamExists => (Code::AlreadyExists, "Tên kỳ thi đã dùng, hãy chọn tên khác / The exam's name is taken, choose another"),
-        ErrorCode::ExamNotFound => (Code::NotFound, "Không có kỳ thi này / There is no such exam"),
-        ErrorCode::ExamNotOpen => (Code::FailedPrecondition, "Kỳ thi chưa mở hoặc đã đóng / The exam is not open"),
-        ErrorCode::ExamStateWrong => (Code::FailedPrecondition, "Trạng thái kỳ thi chưa cho phép bước này / The exam's state does not allow this step"),
-        ErrorCode::Unspecified | ErrorCode::Internal => (Code::Internal, "Máy chủ gặp lỗi, đã ghi lại / The server has met an error and noted it"),
-        ErrorCode::InvalidArgument => (Code::InvalidArgument, "Có trường thiếu hoặc sai / A field is missing or out of range"),
-        ErrorCode::MessageTooLarge => (Code::OutOfRange, "Gói tin quá lớn / The message is too large"),
-        ErrorCode::PermissionDenied => (Code::PermissionDenied, "Không có quyền làm việc này / Not allowed to do this"),
-        ErrorCode::PositionUnknown => (Code::OutOfRange, "Nhật ký không có vị trí này / The log has no such position"),
-        ErrorCode::ResultNotReady => (Code::FailedPrecondition, "Chưa có kết quả, hãy xem lại sau / The result is not there yet, come again later"),
-        ErrorCode::ReleaseNotFound => (Code::NotFound, "Không có bản phát hành câu hỏi, hãy chạy `exam bank release` / There is no such release, run `exam bank release`"),
-        ErrorCode::SessionTakenOver => (Code::Aborted, "Bài đang làm trên thiết bị khác / Another device has taken over"),
-        ErrorCode::StoreUnavailable => (Code::Unavailable, "Kho dữ liệu tạm gián đoạn, bài không mất, hãy gửi lại / The store does not answer, nothing is lost, send again"),
-        ErrorCode::StoreCorrupt => (Code::DataLoss, "Dữ liệu lưu không đọc được, đã báo người vận hành / Stored data cannot be read, the operator is told"),
-        ErrorCode::SubmitMismatch => (Code::FailedPrecondition, "Máy chủ chưa có đủ câu trả lời như thiết bị, hãy gửi lại / The server holds other answers than the device, send again"),
-        ErrorCode::TooManyAnswers => (Code::InvalidArgument, "Quá nhiều câu trả lời trong một gói / Too many answers in one message"),
-        ErrorCode::TokenInvalid => (Code::Unauthenticated, "Phiên làm bài không hợp lệ, hãy vào lại bằng mã dự thi / The session is not valid, start again with the access code"),
+        ErrorCode::AccessCodeExpired => (
+            Code::Unauthenticated,
+            "Mã dự thi đã hết hạn, hãy xin ban tổ chức mã mới / The access code has expired, ask the organizer for a new one",
+        ),
+        ErrorCode::AccessCodeInvalid => (
+            Code::Unauthenticated,
+            "Mã dự thi không đúng, hãy nhập lại / The access code is not valid, type it again",
+        ),
+        ErrorCode::AnswerGap => (
+            Code::FailedPrecondition,
+            "Thiếu câu trả lời trước đó, hãy gửi lại từ số được nêu / An earlier answer is missing, send again from the number given",
+        ),
+        ErrorCode::AnswerOptionOutOfRange => (
+            Code::InvalidArgument,
+            "Câu này không có phương án đó / This item has no such option",
+        ),
+        ErrorCode::AnswerPositionUnknown => (
+            Code::InvalidArgument,
+            "Đề không có câu đó / The paper has no such item",
+        ),
+        ErrorCode::AnswerSeqReused => (
+            Code::InvalidArgument,
+            "Một số thứ tự đã dùng cho câu trả lời khác, hãy tải lại trang / A number was used for another answer, reload the page",
+        ),
+        ErrorCode::AnswerTypeMismatch => (
+            Code::InvalidArgument,
+            "Kiểu trả lời không hợp với câu này / The kind of response does not fit this item",
+        ),
+        ErrorCode::AreaUnknown => (
+            Code::InvalidArgument,
+            "Mã tỉnh, thành không có trong bản đồ của kỳ thi / The area code is not in the exam's map edition",
+        ),
+        ErrorCode::AttemptEnded => (
+            Code::FailedPrecondition,
+            "Lượt thi đã kết thúc / The attempt has ended",
+        ),
+        ErrorCode::AttemptsExhausted => (
+            Code::FailedPrecondition,
+            "Đã hết số lượt thi được phép / No attempt is left",
+        ),
+        ErrorCode::BlueprintInfeasible => (
+            Code::FailedPrecondition,
+            "Ngân hàng không đủ câu cho ma trận đề / The bank cannot fill the blueprint",
+        ),
+        ErrorCode::Conflict => (
+            Code::Aborted,
+            "Có thao tác khác xen vào, hãy gửi lại / Another call came in between, send again",
+        ),
+        ErrorCode::DeadlinePassed => (
+            Code::FailedPrecondition,
+            "Đã hết giờ làm bài / Time is over",
+        ),
+        ErrorCode::ExamExists => (
+            Code::AlreadyExists,
+            "Tên kỳ thi đã dùng, hãy chọn tên khác / The exam's name is taken, choose another",
+        ),
+        ErrorCode::ExamNotFound => (
+            Code::NotFound,
+            "Không có kỳ thi này / There is no such exam",
+        ),
+        ErrorCode::ExamNotOpen => (
+            Code::FailedPrecondition,
+            "Kỳ thi chưa mở hoặc đã đóng / The exam is not open",
+        ),
+        ErrorCode::ExamStateWrong => (
+            Code::FailedPrecondition,
+            "Trạng thái kỳ thi chưa cho phép bước này / The exam's state does not allow this step",
+        ),
+        ErrorCode::Unspecified | ErrorCode::Internal => (
+            Code::Internal,
+            "Máy chủ gặp lỗi, đã ghi lại / The server has met an error and noted it",
+        ),
+        ErrorCode::InvalidArgument => (
+            Code::InvalidArgument,
+            "Có trường thiếu hoặc sai / A field is missing or out of range",
+        ),
+        ErrorCode::MessageTooLarge => (
+            Code::OutOfRange,
+            "Gói tin quá lớn / The message is too large",
+        ),
+        ErrorCode::PermissionDenied => (
+            Code::PermissionDenied,
+            "Không có quyền làm việc này / Not allowed to do this",
+        ),
+        ErrorCode::PositionUnknown => (
+            Code::OutOfRange,
+            "Nhật ký không có vị trí này / The log has no such position",
+        ),
+        ErrorCode::ResultNotReady => (
+            Code::FailedPrecondition,
+            "Chưa có kết quả, hãy xem lại sau / The result is not there yet, come again later",
+        ),
+        ErrorCode::ReleaseNotFound => (
+            Code::NotFound,
+            "Không có bản phát hành câu hỏi, hãy chạy `exam bank release` / There is no such release, run `exam bank release`",
+        ),
+        ErrorCode::SessionTakenOver => (
+            Code::Aborted,
+            "Bài đang làm trên thiết bị khác / Another device has taken over",
+        ),
+        ErrorCode::StoreUnavailable => (
+            Code::Unavailable,
+            "Kho dữ liệu tạm gián đoạn, bài không mất, hãy gửi lại / The store does not answer, nothing is lost, send again",
+        ),
+        ErrorCode::StoreCorrupt => (
+            Code::DataLoss,
+            "Dữ liệu lưu không đọc được, đã báo người vận hành / Stored data cannot be read, the operator is told",
+        ),
+        ErrorCode::SubmitMismatch => (
+            Code::FailedPrecondition,
+            "Máy chủ chưa có đủ câu trả lời như thiết bị, hãy gửi lại / The server holds other answers than the device, send again",
+        ),
+        ErrorCode::TooManyAnswers => (
+            Code::InvalidArgument,
+            "Quá nhiều câu trả lời trong một gói / Too many answers in one message",
+        ),
+        ErrorCode::TokenInvalid => (
+            Code::Unauthenticated,
+            "Phiên làm bài không hợp lệ, hãy vào lại bằng mã dự thi / The session is not valid, start again with the access code",
+        ),
     }
 }
 
@@ -156,7 +297,10 @@ mod tests {
     fn a_refusal_carries_its_code_and_facts_and_no_cause() {
         let status = to_status(store::Error::Unavailable("password of redis".to_owned()).into());
         let info = status.get_details_error_info().unwrap();
-        assert_eq!((info.reason.as_str(), info.domain.as_str()), ("STORE_UNAVAILABLE", "khoabang"));
+        assert_eq!(
+            (info.reason.as_str(), info.domain.as_str()),
+            ("STORE_UNAVAILABLE", "khoabang")
+        );
         assert_eq!(info.metadata["retry_after_ms"], "500");
         assert!(!status.message().contains("password"));
     }

@@ -1,6 +1,10 @@
 //! Hands published exams to the grader: packages from files that only graders read, the log from an engine.
 
-use std::{fs, path::{Path, PathBuf}, sync::Arc};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use grader::{
     Package,
@@ -9,7 +13,11 @@ use grader::{
 use proto::exam::v1::log_service_client::LogServiceClient;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, metadata::{Ascii, MetadataValue}, transport::Channel};
+use tonic::{
+    Request,
+    metadata::{Ascii, MetadataValue},
+    transport::Channel,
+};
 
 use crate::{
     engine::{ExamFiles, LiveExam},
@@ -28,12 +36,17 @@ pub(super) async fn feed(
     token: Token,
     stop: CancellationToken,
 ) {
-    let bearer: MetadataValue<Ascii> = format!("Bearer {}", token.reveal()).parse().expect("hexadecimal digits are ASCII");
+    let bearer: MetadataValue<Ascii> = format!("Bearer {}", token.reveal())
+        .parse()
+        .expect("hexadecimal digits are ASCII");
     let with_token = move |mut request: Request<()>| {
-        request.metadata_mut().insert("authorization", bearer.clone());
+        request
+            .metadata_mut()
+            .insert("authorization", bearer.clone());
         Ok(request)
     };
-    let client = LogServiceClient::with_interceptor(channel, with_token).max_decoding_message_size(MAX_MESSAGE_BYTES);
+    let client = LogServiceClient::with_interceptor(channel, with_token)
+        .max_decoding_message_size(MAX_MESSAGE_BYTES);
     let source: Arc<dyn LogSource> = Arc::new(client);
     loop {
         let all = exams.borrow_and_update().clone();
@@ -42,8 +55,14 @@ pub(super) async fn feed(
                 continue;
             }
             match package(&data, &live) {
-                Ok(package) => graders.add_exam(live.state(), Arc::new(package), Arc::clone(&source)).await,
-                Err(error) => tracing::error!(exam.id = %live.id, error = %error, "exam cannot be graded"),
+                Ok(package) => {
+                    graders
+                        .add_exam(live.state(), Arc::new(package), Arc::clone(&source))
+                        .await
+                }
+                Err(error) => {
+                    tracing::error!(exam.id = %live.id, error = %error, "exam cannot be graded")
+                }
             }
         }
         tokio::select! {
@@ -55,5 +74,9 @@ pub(super) async fn feed(
 
 fn package(data: &Path, live: &LiveExam) -> anyhow::Result<Package> {
     let files = ExamFiles::new(data, live.id.as_str());
-    Ok(Package::load(&live.exam(), &fs::read(files.paper)?, &fs::read(files.key)?)?)
+    Ok(Package::load(
+        &live.exam(),
+        &fs::read(files.paper)?,
+        &fs::read(files.key)?,
+    )?)
 }

@@ -29,7 +29,10 @@ pub(super) fn channel() -> (Channel, mpsc::Receiver<DuplexStream>) {
         let sender = sender.clone();
         async move {
             let (near, far) = tokio::io::duplex(PIPE_BYTES);
-            sender.send(far).await.map_err(|_| io::Error::other("the server has stopped"))?;
+            sender
+                .send(far)
+                .await
+                .map_err(|_| io::Error::other("the server has stopped"))?;
             Ok::<_, io::Error>(TokioIo::new(near))
         }
     });
@@ -40,10 +43,22 @@ pub(super) fn channel() -> (Channel, mpsc::Receiver<DuplexStream>) {
 }
 
 /// Serves log and grader on such connections.
-pub(super) async fn serve<L, G>(connections: mpsc::Receiver<DuplexStream>, log: LogServiceServer<L>, grader: G, stop: CancellationToken)
-where
+pub(super) async fn serve<L, G>(
+    connections: mpsc::Receiver<DuplexStream>,
+    log: LogServiceServer<L>,
+    grader: G,
+    stop: CancellationToken,
+) where
     L: LogService,
-    G: Service<http::Request<Body>, Response = http::Response<Body>, Error = std::convert::Infallible> + NamedService + Clone + Send + Sync + 'static,
+    G: Service<
+            http::Request<Body>,
+            Response = http::Response<Body>,
+            Error = std::convert::Infallible,
+        > + NamedService
+        + Clone
+        + Send
+        + Sync
+        + 'static,
     G::Future: Send + 'static,
 {
     let incoming = ReceiverStream::new(connections).map(Ok::<_, io::Error>);

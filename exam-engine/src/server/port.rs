@@ -23,7 +23,10 @@ use tokio::net::TcpListener;
 use tonic::{body::Body, server::NamedService};
 use tower::ServiceBuilder;
 
-use crate::{engine::Engine, grpc::{self, auth::Roles}};
+use crate::{
+    engine::Engine,
+    grpc::{self, auth::Roles},
+};
 
 /// Room for small frames that nobody has read yet: about 35,000 of them.
 pub(super) const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
@@ -44,9 +47,11 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Puts the routes together.
 pub(super) fn routes(engine: &Arc<Engine>, grader: &grpc::Grader, roles: &Roles) -> Router {
-    let candidate = CandidateServiceServer::new(grpc::Candidate::new(Arc::clone(engine))).max_decoding_message_size(MAX_CANDIDATE_BYTES);
-    let organizer = OrganizerServiceServer::new(grpc::Organizer::new(Arc::clone(engine), roles.clone()))
-        .max_decoding_message_size(MAX_ORGANIZER_BYTES);
+    let candidate = CandidateServiceServer::new(grpc::Candidate::new(Arc::clone(engine)))
+        .max_decoding_message_size(MAX_CANDIDATE_BYTES);
+    let organizer =
+        OrganizerServiceServer::new(grpc::Organizer::new(Arc::clone(engine), roles.clone()))
+            .max_decoding_message_size(MAX_ORGANIZER_BYTES);
     let log = LogServiceServer::new(grpc::Log::new(Arc::clone(engine), roles.clone()));
     let grader = GraderServiceServer::new(grader.clone());
     let reflection = tonic_reflection::server::Builder::configure()
@@ -55,10 +60,16 @@ pub(super) fn routes(engine: &Arc<Engine>, grader: &grpc::Grader, roles: &Roles)
         .expect("the descriptors were made by the compiler");
     let (health, health_service) = tonic_health::server::health_reporter();
     tokio::spawn(async move {
-        health.set_serving::<CandidateServiceServer<grpc::Candidate>>().await;
-        health.set_serving::<OrganizerServiceServer<grpc::Organizer>>().await;
+        health
+            .set_serving::<CandidateServiceServer<grpc::Candidate>>()
+            .await;
+        health
+            .set_serving::<OrganizerServiceServer<grpc::Organizer>>()
+            .await;
     });
-    let router = Router::new().route("/", get(home)).fallback(|| async { (StatusCode::NOT_FOUND, "không có trang này / no such page") });
+    let router = Router::new()
+        .route("/", get(home))
+        .fallback(|| async { (StatusCode::NOT_FOUND, "không có trang này / no such page") });
     let router = mount(router, candidate);
     let router = mount(router, organizer);
     let router = mount(router, log);
@@ -74,7 +85,12 @@ async fn home() -> Html<&'static str> {
 /// Mounts a service under its own path, with gRPC-Web around it alone, so that unknown pages stay a plain 404.
 fn mount<S>(router: Router, service: S) -> Router
 where
-    S: tower::Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible> + NamedService + Clone + Send + Sync + 'static,
+    S: tower::Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>
+        + NamedService
+        + Clone
+        + Send
+        + Sync
+        + 'static,
     S::Future: Send + 'static,
 {
     let service = ServiceBuilder::new()
@@ -85,7 +101,11 @@ where
 }
 
 /// Accepts connections until `shutdown`, then lets them end.
-pub(super) async fn serve(listener: TcpListener, app: Router, shutdown: impl Future<Output = ()> + Send) {
+pub(super) async fn serve(
+    listener: TcpListener,
+    app: Router,
+    shutdown: impl Future<Output = ()> + Send,
+) {
     let mut server = auto::Builder::new(TokioExecutor::new());
     server
         .http2()
@@ -119,7 +139,10 @@ pub(super) async fn serve(listener: TcpListener, app: Router, shutdown: impl Fut
         }
     }
     drop(listener);
-    if tokio::time::timeout(DRAIN, connections.shutdown()).await.is_err() {
+    if tokio::time::timeout(DRAIN, connections.shutdown())
+        .await
+        .is_err()
+    {
         tracing::warn!("some connections outlived the drain");
     }
 }

@@ -2,7 +2,9 @@
 
 use proto::bank::v1::ItemType;
 
-use super::{Change, Error, Happening, ItemShape, Response, Rules, Session, StoredAnswer, extend_chain};
+use super::{
+    Change, Error, Happening, ItemShape, Response, Rules, Session, StoredAnswer, extend_chain,
+};
 use crate::clock::Timestamp;
 
 /// Longest text response, bytes: short answers, not essays; an entry of the log stays small.
@@ -47,14 +49,31 @@ impl Session {
                 continue;
             }
             if answer.seq != change.progress.last_seq + 1 {
-                return Err(Error::AnswerGap { expected_seq: change.progress.last_seq + 1 });
+                return Err(Error::AnswerGap {
+                    expected_seq: change.progress.last_seq + 1,
+                });
             }
             let position = self.check_response(answer, &shape)?;
             let progress = &mut change.progress;
             progress.last_seq = answer.seq;
-            progress.chain = extend_chain(&progress.chain, answer.seq, answer.position, &answer.response);
-            change.answers.push((position, StoredAnswer { seq: answer.seq, response: answer.response.clone() }));
-            change.happenings.push(Happening::Answered { seq: answer.seq, position, response: answer.response.clone() });
+            progress.chain = extend_chain(
+                &progress.chain,
+                answer.seq,
+                answer.position,
+                &answer.response,
+            );
+            change.answers.push((
+                position,
+                StoredAnswer {
+                    seq: answer.seq,
+                    response: answer.response.clone(),
+                },
+            ));
+            change.happenings.push(Happening::Answered {
+                seq: answer.seq,
+                position,
+                response: answer.response.clone(),
+            });
         }
         if change.happenings.is_empty() {
             return Ok(Saved::Already); // also after the end: the caller learns that it lost nothing
@@ -63,7 +82,9 @@ impl Session {
             return Err(Error::Ended { by });
         }
         if now > self.alarm_at(rules) {
-            return Err(Error::DeadlinePassed { deadline: self.progress.deadline });
+            return Err(Error::DeadlinePassed {
+                deadline: self.progress.deadline,
+            });
         }
         change.not_after = Some(self.alarm_at(rules));
         Ok(Saved::With(change))
@@ -77,26 +98,42 @@ impl Session {
             Some((index, stored))
         });
         match known {
-            Some((index, stored)) if Some(index) != position || stored.response != answer.response => {
+            Some((index, stored))
+                if Some(index) != position || stored.response != answer.response =>
+            {
                 Err(Error::SeqReused { seq: answer.seq })
             }
             _ => Ok(()),
         }
     }
 
-    fn check_response(&self, answer: &NewAnswer, shape: &impl Fn(u32) -> ItemShape) -> Result<u16, Error> {
+    fn check_response(
+        &self,
+        answer: &NewAnswer,
+        shape: &impl Fn(u32) -> ItemShape,
+    ) -> Result<u16, Error> {
         let position = answer.position;
-        let entry = usize::try_from(position).ok().and_then(|index| self.paper.entries.get(index));
+        let entry = usize::try_from(position)
+            .ok()
+            .and_then(|index| self.paper.entries.get(index));
         let entry = entry.ok_or(Error::PositionUnknown { position })?;
-        let ItemShape { item_type, n_options } = shape(entry.index);
+        let ItemShape {
+            item_type,
+            n_options,
+        } = shape(entry.index);
         let fits = match (&answer.response, item_type) {
             (Response::Blank, _) => true,
-            (Response::Chosen(bits), ItemType::SingleChoice | ItemType::TrueFalse) => bits.count_ones() <= 1,
-            (Response::Chosen(_), ItemType::MultipleChoice | ItemType::Cluster) => true,
-            (Response::Text(text), ItemType::Numeric | ItemType::ShortText | ItemType::Cloze | ItemType::Prediction) => {
-                text.len() <= MAX_TEXT_BYTES
+            (Response::Chosen(bits), ItemType::SingleChoice | ItemType::TrueFalse) => {
+                bits.count_ones() <= 1
             }
-            (Response::Sequence(order), ItemType::Matching | ItemType::Ordering) => order.len() <= usize::from(n_options),
+            (Response::Chosen(_), ItemType::MultipleChoice | ItemType::Cluster) => true,
+            (
+                Response::Text(text),
+                ItemType::Numeric | ItemType::ShortText | ItemType::Cloze | ItemType::Prediction,
+            ) => text.len() <= MAX_TEXT_BYTES,
+            (Response::Sequence(order), ItemType::Matching | ItemType::Ordering) => {
+                order.len() <= usize::from(n_options)
+            }
             _ => false,
         };
         if !fits {

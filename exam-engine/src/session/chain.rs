@@ -12,7 +12,12 @@ pub type Chain = [u8; 32];
 
 /// Returns the head before the first answer.
 #[must_use]
-pub fn first_chain(exam: &ExamId, candidate: CandidateId, attempt: u32, form_code: &[u8; 8]) -> Chain {
+pub fn first_chain(
+    exam: &ExamId,
+    candidate: CandidateId,
+    attempt: u32,
+    form_code: &[u8; 8],
+) -> Chain {
     let mut hasher = Sha256::new();
     hasher.update(b"khoa-bang chain v1");
     hasher.update([u8::try_from(exam.as_str().len()).expect("at most 40 characters")]);

@@ -20,9 +20,16 @@ impl Session {
     /// # Errors
     /// [`Error::SubmitMismatch`] if the device holds other answers than are stored, [`Error::Ended`] if somebody else
     /// ended the attempt, [`Error::DeadlinePassed`].
-    pub fn submit(&self, last_seq: u32, chain: Option<Chain>, latest: Timestamp, now: Timestamp) -> Result<Option<Change>, Error> {
+    pub fn submit(
+        &self,
+        last_seq: u32,
+        chain: Option<Chain>,
+        latest: Timestamp,
+        now: Timestamp,
+    ) -> Result<Option<Change>, Error> {
         let Self { progress, .. } = self;
-        let same = last_seq == progress.last_seq && chain.is_none_or(|chain| chain == progress.chain);
+        let same =
+            last_seq == progress.last_seq && chain.is_none_or(|chain| chain == progress.chain);
         match progress.ended {
             Some((EndedBy::Candidate, _)) if same => return Ok(None),
             Some((by, _)) => return Err(Error::Ended { by }),
@@ -30,11 +37,17 @@ impl Session {
         }
         if !same {
             // Other answers under the same numbers: the device starts over from the first.
-            let expected_seq = if last_seq > progress.last_seq { progress.last_seq + 1 } else { 1 };
+            let expected_seq = if last_seq > progress.last_seq {
+                progress.last_seq + 1
+            } else {
+                1
+            };
             return Err(Error::SubmitMismatch { expected_seq });
         }
         if now > latest {
-            return Err(Error::DeadlinePassed { deadline: progress.deadline });
+            return Err(Error::DeadlinePassed {
+                deadline: progress.deadline,
+            });
         }
         let mut change = self.end(EndedBy::Candidate, now, now);
         change.not_after = Some(latest);
@@ -46,7 +59,8 @@ impl Session {
     /// Returns nothing if it has ended already.
     #[must_use]
     pub fn end_by_organizer(&self, now: Timestamp) -> Option<Change> {
-        self.running().then(|| self.end(EndedBy::Organizer, now, now))
+        self.running()
+            .then(|| self.end(EndedBy::Organizer, now, now))
     }
 
     pub(super) fn end(&self, by: EndedBy, ended_at: Timestamp, now: Timestamp) -> Change {

@@ -9,7 +9,11 @@ pub fn broken_by(before: &Progress, change: &Change) -> Option<&'static str> {
         return None; // a new attempt starts from nothing
     }
     let after = &change.progress;
-    let n_answers = change.happenings.iter().filter(|h| matches!(h, Happening::Answered { .. })).count();
+    let n_answers = change
+        .happenings
+        .iter()
+        .filter(|h| matches!(h, Happening::Answered { .. }))
+        .count();
     if u32::try_from(n_answers).ok() != after.last_seq.checked_sub(before.last_seq) {
         return Some("P2: each answer takes one number");
     }

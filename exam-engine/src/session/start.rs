@@ -50,9 +50,17 @@ pub struct Ticket {
 impl Rules {
     fn round_at(&self, now: Timestamp) -> Result<Round, Error> {
         let running = |round: &&Round| round.opens_at <= now && now < round.closes_at;
-        self.rounds.iter().find(running).copied().ok_or_else(|| Error::NotOpen {
-            next_opens_at: self.rounds.iter().map(|round| round.opens_at).find(|opens_at| *opens_at > now),
-        })
+        self.rounds
+            .iter()
+            .find(running)
+            .copied()
+            .ok_or_else(|| Error::NotOpen {
+                next_opens_at: self
+                    .rounds
+                    .iter()
+                    .map(|round| round.opens_at)
+                    .find(|opens_at| *opens_at > now),
+            })
     }
 
     /// Returns the number of the next attempt and of the attempts in its round, or why there is none.
@@ -61,7 +69,10 @@ impl Rules {
         let in_round = prior
             .filter(|session| session.head.round == round.round)
             .map_or(1, |session| session.head.attempts_in_round + 1);
-        for (wanted, limit) in [(attempt, self.attempts_in_all), (in_round, self.attempts_per_round)] {
+        for (wanted, limit) in [
+            (attempt, self.attempts_in_all),
+            (in_round, self.attempts_per_round),
+        ] {
             if limit != 0 && wanted > limit {
                 return Err(Error::AttemptsExhausted { limit });
             }

@@ -67,7 +67,10 @@ impl EmbeddedStore {
             )),
             other => unavailable(&other),
         })?;
-        let keyspace = |name| db.keyspace(name, KeyspaceCreateOptions::default).map_err(|error| unavailable(&error));
+        let keyspace = |name| {
+            db.keyspace(name, KeyspaceCreateOptions::default)
+                .map_err(|error| unavailable(&error))
+        };
         let (live, log, due) = (keyspace("live")?, keyspace("log")?, keyspace("due")?);
         let ends = Arc::new(Ends::default());
         let reserve_bytes = Arc::new(AtomicU64::new(RESERVE_BYTES));
@@ -87,7 +90,15 @@ impl EmbeddedStore {
             .name("store-writer".to_owned())
             .spawn(move || writer.run(receiver))
             .map_err(|error| Error::Unavailable(error.to_string()))?;
-        Ok(Self { live, log, due, ends, reserve_bytes, sender: Mutex::new(Some(sender)), writer: Mutex::new(Some(writer)) })
+        Ok(Self {
+            live,
+            log,
+            due,
+            ends,
+            reserve_bytes,
+            sender: Mutex::new(Some(sender)),
+            writer: Mutex::new(Some(writer)),
+        })
     }
 
     /// Sets the free space below which nothing is accepted.
@@ -123,7 +134,9 @@ fn encode_version(version: u64, due: u64) -> [u8; 16] {
 }
 
 fn decode_version(bytes: &[u8]) -> Result<(u64, u64)> {
-    let bytes: &[u8; 16] = bytes.try_into().map_err(|_| Error::Corrupt("the version has no 16 bytes".to_owned()))?;
+    let bytes: &[u8; 16] = bytes
+        .try_into()
+        .map_err(|_| Error::Corrupt("the version has no 16 bytes".to_owned()))?;
     let (version, due) = bytes.split_at(8);
     let number = |half: &[u8]| u64::from_be_bytes(half.try_into().expect("half of 16 bytes"));
     Ok((number(version), number(due)))
@@ -154,18 +167,26 @@ impl Writer {
         let mut failed = false;
         let mut n_batches = 0u64;
         while receiver.blocking_recv_many(&mut waiting, MAX_BATCH) > 0 {
-            if n_batches.is_multiple_of(BATCHES_BETWEEN_CHECKS) || self.disk_is_full.load(Ordering::Relaxed) {
+            if n_batches.is_multiple_of(BATCHES_BETWEEN_CHECKS)
+                || self.disk_is_full.load(Ordering::Relaxed)
+            {
                 self.check_disk();
             }
             n_batches += 1;
             let refusal = match (failed, self.disk_is_full.load(Ordering::Relaxed)) {
-                (true, _) => Some("đĩa ghi lỗi, cần khởi động lại / writing failed, a restart is needed"),
-                (false, true) => Some("ổ đĩa sắp đầy, hãy giải phóng dung lượng / the disk is almost full, make room"),
+                (true, _) => {
+                    Some("đĩa ghi lỗi, cần khởi động lại / writing failed, a restart is needed")
+                }
+                (false, true) => Some(
+                    "ổ đĩa sắp đầy, hãy giải phóng dung lượng / the disk is almost full, make room",
+                ),
                 (false, false) => None,
             };
             if let Some(refusal) = refusal {
                 for pending in waiting.drain(..) {
-                    let _ = pending.done.send(Err(Error::Unavailable(refusal.to_owned()))); // the caller may have given up
+                    let _ = pending
+                        .done
+                        .send(Err(Error::Unavailable(refusal.to_owned()))); // the caller may have given up
                 }
                 continue;
             }
@@ -174,7 +195,8 @@ impl Writer {
     }
 
     fn check_disk(&self) {
-        let free = rustix::fs::statvfs(&self.folder).map_or(u64::MAX, |stat| stat.f_bavail.saturating_mul(stat.f_frsize));
+        let free = rustix::fs::statvfs(&self.folder)
+            .map_or(u64::MAX, |stat| stat.f_bavail.saturating_mul(stat.f_frsize));
         let full = free < self.reserve_bytes.load(Ordering::Relaxed);
         if full != self.disk_is_full.swap(full, Ordering::Relaxed) {
             tracing::error!(disk.full = full, disk.free_bytes = free, "disk reserve");
@@ -202,7 +224,10 @@ impl Writer {
         if let Err(error) = &outcome {
             tracing::error!(error = %error, "batch not written");
         } else {
-            self.ends.lock().expect("no panic under this lock").extend(overlay.ends);
+            self.ends
+                .lock()
+                .expect("no panic under this lock")
+                .extend(overlay.ends);
         }
         for (done, version) in accepted {
             let answer = outcome.as_ref().map(|()| version).map_err(unavailable);
@@ -212,13 +237,27 @@ impl Writer {
     }
 
     /// Checks one commit and adds it to the batch, all or nothing.
-    fn stage(&self, batch: &mut OwnedWriteBatch, overlay: &mut Overlay, key: &SessionKey, commit: Commit, now: Timestamp) -> Result<u64> {
+    fn stage(
+        &self,
+        batch: &mut OwnedWriteBatch,
+        overlay: &mut Overlay,
+        key: &SessionKey,
+        commit: Commit,
+        now: Timestamp,
+    ) -> Result<u64> {
         let record = keys::embedded_record(key);
         let field = |name: &[u8]| [record.as_slice(), name].concat();
-        let known = overlay.versions.get(&(key.exam.clone(), key.candidate)).copied();
+        let known = overlay
+            .versions
+            .get(&(key.exam.clone(), key.candidate))
+            .copied();
         let (version, due) = match known {
             Some(known) => known,
-            None => match self.live.get(field(keys::VERSION)).map_err(|error| unavailable(&error))? {
+            None => match self
+                .live
+                .get(field(keys::VERSION))
+                .map_err(|error| unavailable(&error))?
+            {
                 Some(bytes) => decode_version(&bytes)?,
                 None => (0, 0),
             },
@@ -232,7 +271,10 @@ impl Writer {
         let mut end = self.end(overlay, &key.exam, key.partition)?;
         if commit.reset {
             for guard in self.live.prefix(&record) {
-                batch.remove(&self.live, guard.key().map_err(|error| unavailable(&error))?);
+                batch.remove(
+                    &self.live,
+                    guard.key().map_err(|error| unavailable(&error))?,
+                );
             }
         }
         for (name, value) in commit.fields {
@@ -245,18 +287,35 @@ impl Writer {
         };
         if new_due != due {
             if due != 0 {
-                batch.remove(&self.due, keys::embedded_due(&key.exam, Timestamp(due), key.candidate));
+                batch.remove(
+                    &self.due,
+                    keys::embedded_due(&key.exam, Timestamp(due), key.candidate),
+                );
             }
             if new_due != 0 {
-                batch.insert(&self.due, keys::embedded_due(&key.exam, Timestamp(new_due), key.candidate), b"".as_slice());
+                batch.insert(
+                    &self.due,
+                    keys::embedded_due(&key.exam, Timestamp(new_due), key.candidate),
+                    b"".as_slice(),
+                );
             }
         }
         for event in commit.events {
             end += 1;
-            batch.insert(&self.log, keys::embedded_log(&key.exam, key.partition, end), event.as_ref());
+            batch.insert(
+                &self.log,
+                keys::embedded_log(&key.exam, key.partition, end),
+                event.as_ref(),
+            );
         }
-        batch.insert(&self.live, field(keys::VERSION), encode_version(version + 1, new_due).as_slice());
-        overlay.versions.insert((key.exam.clone(), key.candidate), (version + 1, new_due));
+        batch.insert(
+            &self.live,
+            field(keys::VERSION),
+            encode_version(version + 1, new_due).as_slice(),
+        );
+        overlay
+            .versions
+            .insert((key.exam.clone(), key.candidate), (version + 1, new_due));
         overlay.ends.insert((key.exam.clone(), key.partition), end);
         Ok(version + 1)
     }
@@ -275,12 +334,15 @@ fn last_position(log: &Keyspace, ends: &Ends, exam: &ExamId, partition: u32) -> 
     if let Some(end) = ends.get(&(exam.clone(), partition)) {
         return Ok(*end);
     }
-    let range = keys::embedded_log(exam, partition, 0)..=keys::embedded_log(exam, partition, u64::MAX);
+    let range =
+        keys::embedded_log(exam, partition, 0)..=keys::embedded_log(exam, partition, u64::MAX);
     let end = match log.range(range).next_back() {
         None => 0,
         Some(guard) => {
             let key = guard.key().map_err(|error| unavailable(&error))?;
-            let position = key.last_chunk().ok_or_else(|| Error::Corrupt("a log key is too short".to_owned()))?;
+            let position = key
+                .last_chunk()
+                .ok_or_else(|| Error::Corrupt("a log key is too short".to_owned()))?;
             u64::from_be_bytes(*position)
         }
     };
@@ -298,7 +360,9 @@ impl SessionStore for EmbeddedStore {
             match &name[prefix.len()..] {
                 keys::VERSION => record.version = decode_version(&value)?.0,
                 other => {
-                    let field = keys::parse_field(other).ok_or_else(|| Error::Corrupt(format!("unknown field {}", hex::encode(other))))?;
+                    let field = keys::parse_field(other).ok_or_else(|| {
+                        Error::Corrupt(format!("unknown field {}", hex::encode(other)))
+                    })?;
                     record.fields.push((field, Bytes::copy_from_slice(&value)));
                 }
             }
@@ -308,31 +372,63 @@ impl SessionStore for EmbeddedStore {
 
     async fn commit(&self, key: &SessionKey, commit: Commit) -> Result<u64> {
         let closed = || Error::Unavailable("the store is closing".to_owned());
-        let sender = self.sender.lock().expect("no panic under this lock").clone().ok_or_else(closed)?;
+        let sender = self
+            .sender
+            .lock()
+            .expect("no panic under this lock")
+            .clone()
+            .ok_or_else(closed)?;
         let (done, answer) = oneshot::channel();
-        sender.send(Pending { key: key.clone(), commit, done }).await.map_err(|_| closed())?;
+        sender
+            .send(Pending {
+                key: key.clone(),
+                commit,
+                done,
+            })
+            .await
+            .map_err(|_| closed())?;
         answer.await.map_err(|_| closed())?
     }
 
-    async fn read_log(&self, exam: &ExamId, partition: u32, after: u64, limit: usize) -> Result<Vec<Bytes>> {
+    async fn read_log(
+        &self,
+        exam: &ExamId,
+        partition: u32,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<Bytes>> {
         // Nothing behind the acknowledged end is shown, even if the batch is in memory already.
         let end = last_position(&self.log, &self.ends, exam, partition)?;
         if after >= end {
             return Ok(Vec::new());
         }
-        let range = keys::embedded_log(exam, partition, after + 1)..=keys::embedded_log(exam, partition, end);
+        let range = keys::embedded_log(exam, partition, after + 1)
+            ..=keys::embedded_log(exam, partition, end);
         self.log
             .range(range)
             .take(limit)
-            .map(|guard| guard.value().map(|value| Bytes::copy_from_slice(&value)).map_err(|error| unavailable(&error)))
+            .map(|guard| {
+                guard
+                    .value()
+                    .map(|value| Bytes::copy_from_slice(&value))
+                    .map_err(|error| unavailable(&error))
+            })
             .collect()
     }
 
     async fn log_ends(&self, exam: &ExamId, n_partitions: u32) -> Result<Vec<u64>> {
-        (0..n_partitions).map(|partition| last_position(&self.log, &self.ends, exam, partition)).collect()
+        (0..n_partitions)
+            .map(|partition| last_position(&self.log, &self.ends, exam, partition))
+            .collect()
     }
 
-    async fn due(&self, exam: &ExamId, _n_partitions: u32, now: Timestamp, limit: usize) -> Result<(Vec<CandidateId>, Option<Timestamp>)> {
+    async fn due(
+        &self,
+        exam: &ExamId,
+        _n_partitions: u32,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<(Vec<CandidateId>, Option<Timestamp>)> {
         let mut due = Vec::new();
         let prefix = keys::embedded_exam(exam);
         for guard in self.due.prefix(&prefix) {

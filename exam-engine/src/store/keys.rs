@@ -17,7 +17,10 @@
 //! | `due` | exam `\0` instant u64, candidate | empty |
 
 use super::Field;
-use crate::{clock::Timestamp, id::{CandidateId, ExamId, SessionKey}};
+use crate::{
+    clock::Timestamp,
+    id::{CandidateId, ExamId, SessionKey},
+};
 
 /// Name of the version field.
 pub(super) const VERSION: &[u8] = b"v";

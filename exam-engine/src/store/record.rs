@@ -6,15 +6,17 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use proto::exam::v1::{self as wire, event};
 use prost::Message;
+use proto::exam::v1::{self as wire, event};
 use question_bank::paper::Paper;
 
 use super::{AlarmChange, Commit, Field, Record};
 use crate::{
     clock::Timestamp,
     id::CandidateId,
-    session::{Alarm, Change, Chain, EndedBy, Happening, Head, Progress, Response, Session, StoredAnswer},
+    session::{
+        Alarm, Chain, Change, EndedBy, Happening, Head, Progress, Response, Session, StoredAnswer,
+    },
 };
 
 /// What is wrong with stored bytes.
@@ -107,7 +109,11 @@ pub fn encode_change(session: &Session, change: &Change) -> Commit {
         deadline_ms: change.progress.deadline.0,
         last_seq: change.progress.last_seq,
         chain: Bytes::copy_from_slice(&change.progress.chain),
-        ended_by: change.progress.ended.map_or(wire::EndedBy::Unspecified, |(by, _)| ended_by_to_wire(by)).into(),
+        ended_by: change
+            .progress
+            .ended
+            .map_or(wire::EndedBy::Unspecified, |(by, _)| ended_by_to_wire(by))
+            .into(),
         ended_at_ms: change.progress.ended.map_or(0, |(_, at)| at.0),
     };
     let mut fields = vec![(Field::Progress, progress.encode_to_vec().into())];
@@ -115,7 +121,10 @@ pub fn encode_change(session: &Session, change: &Change) -> Commit {
         fields.push((Field::Head, encode_head(head)));
     }
     for (position, answer) in &change.answers {
-        let record = AnswerRecord { seq: answer.seq, response: Some(response_to_wire(&answer.response)) };
+        let record = AnswerRecord {
+            seq: answer.seq,
+            response: Some(response_to_wire(&answer.response)),
+        };
         let field = Field::Answer(*position);
         let bytes: Bytes = record.encode_to_vec().into();
         // The same position twice in one message: the later answer stands.
@@ -134,7 +143,11 @@ pub fn encode_change(session: &Session, change: &Change) -> Commit {
             Alarm::Set(at) => AlarmChange::Set(at),
             Alarm::Clear => AlarmChange::Clear,
         },
-        events: change.happenings.iter().map(|happening| encode_event(session, change, happening)).collect(),
+        events: change
+            .happenings
+            .iter()
+            .map(|happening| encode_event(session, change, happening))
+            .collect(),
     }
 }
 
@@ -161,17 +174,28 @@ fn encode_event(session: &Session, change: &Change, happening: &Happening) -> By
             area: head.area.clone(),
             unit: head.unit,
             deadline_ms: progress.deadline.0,
-            item_ids: session.paper.entries.iter().map(|entry| entry.item_id).collect(),
+            item_ids: session
+                .paper
+                .entries
+                .iter()
+                .map(|entry| entry.item_id)
+                .collect(),
             option_order: session.paper.option_order.clone(),
             form_code: Bytes::copy_from_slice(&head.form_code),
             repaired: session.paper.repaired,
         }),
-        Happening::Answered { seq, position, response } => event::Kind::Answered(wire::Answered {
+        Happening::Answered {
+            seq,
+            position,
+            response,
+        } => event::Kind::Answered(wire::Answered {
             seq: *seq,
             position: u32::from(*position),
             response: Some(response_to_wire(response)),
         }),
-        Happening::TakenOver => event::Kind::TakenOver(wire::TakenOver { epoch: progress.epoch }),
+        Happening::TakenOver => event::Kind::TakenOver(wire::TakenOver {
+            epoch: progress.epoch,
+        }),
         Happening::Ended => {
             let (by, at) = progress.ended.expect("an ended attempt says by whom");
             event::Kind::Ended(wire::Ended {
@@ -197,14 +221,20 @@ fn encode_event(session: &Session, change: &Change, happening: &Happening) -> By
 ///
 /// # Errors
 /// [`Corrupt`] if bytes cannot be read, or the paper drawn is not the one that was started.
-pub fn decode_session(candidate: CandidateId, record: Record, draw: impl FnOnce(u32) -> Result<Paper, String>) -> Result<Session, Corrupt> {
+pub fn decode_session(
+    candidate: CandidateId,
+    record: Record,
+    draw: impl FnOnce(u32) -> Result<Paper, String>,
+) -> Result<Session, Corrupt> {
     let unreadable = |error: prost::DecodeError| Corrupt(error.to_string());
     let (mut head, mut progress, mut answers) = (None, None, Vec::new());
     for (field, bytes) in record.fields {
         match field {
             Field::Head => head = Some(HeadRecord::decode(bytes).map_err(unreadable)?),
             Field::Progress => progress = Some(ProgressRecord::decode(bytes).map_err(unreadable)?),
-            Field::Answer(position) => answers.push((position, AnswerRecord::decode(bytes).map_err(unreadable)?)),
+            Field::Answer(position) => {
+                answers.push((position, AnswerRecord::decode(bytes).map_err(unreadable)?))
+            }
         }
     }
     let (Some(head), Some(progress)) = (head, progress) else {
@@ -213,7 +243,10 @@ pub fn decode_session(candidate: CandidateId, record: Record, draw: impl FnOnce(
     let paper = draw(head.attempt).map_err(Corrupt)?;
     let form_code = head.form_code.to_le_bytes();
     if paper.form_code != form_code {
-        return Err(Corrupt(format!("the paper of {candidate} attempt {} is another one", head.attempt)));
+        return Err(Corrupt(format!(
+            "the paper of {candidate} attempt {} is another one",
+            head.attempt
+        )));
     }
     let mut session = Session {
         candidate,
@@ -232,14 +265,24 @@ pub fn decode_session(candidate: CandidateId, record: Record, draw: impl FnOnce(
         },
     };
     for (position, answer) in answers {
-        let slot = session.answers.get_mut(usize::from(position)).ok_or_else(|| Corrupt(format!("position {position} is not on the paper")))?;
-        *slot = Some(StoredAnswer { seq: answer.seq, response: response_from_wire(answer.response) });
+        let slot = session
+            .answers
+            .get_mut(usize::from(position))
+            .ok_or_else(|| Corrupt(format!("position {position} is not on the paper")))?;
+        *slot = Some(StoredAnswer {
+            seq: answer.seq,
+            response: response_from_wire(answer.response),
+        });
     }
     Ok(session)
 }
 
 fn decode_progress(record: &ProgressRecord) -> Result<Progress, Corrupt> {
-    let chain: Chain = record.chain.as_ref().try_into().map_err(|_| Corrupt("the chain has no 32 bytes".to_owned()))?;
+    let chain: Chain = record
+        .chain
+        .as_ref()
+        .try_into()
+        .map_err(|_| Corrupt("the chain has no 32 bytes".to_owned()))?;
     let ended_at = Timestamp(record.ended_at_ms);
     let ended = match record.ended_by() {
         wire::EndedBy::Unspecified => None,
@@ -247,7 +290,13 @@ fn decode_progress(record: &ProgressRecord) -> Result<Progress, Corrupt> {
         wire::EndedBy::Deadline => Some((EndedBy::Deadline, ended_at)),
         wire::EndedBy::Organizer => Some((EndedBy::Organizer, ended_at)),
     };
-    Ok(Progress { epoch: record.epoch, deadline: Timestamp(record.deadline_ms), last_seq: record.last_seq, chain, ended })
+    Ok(Progress {
+        epoch: record.epoch,
+        deadline: Timestamp(record.deadline_ms),
+        last_seq: record.last_seq,
+        chain,
+        ended,
+    })
 }
 
 #[cfg(test)]
@@ -257,7 +306,18 @@ mod tests {
     use super::*;
 
     fn paper() -> Paper {
-        Paper::new(vec![PaperEntry { index: 0, item_id: 9, n_options: 2 }; 2], vec![1, 0, 0, 1], false)
+        Paper::new(
+            vec![
+                PaperEntry {
+                    index: 0,
+                    item_id: 9,
+                    n_options: 2
+                };
+                2
+            ],
+            vec![1, 0, 0, 1],
+            false,
+        )
     }
 
     /// Written by version 0.1.0: what is stored today is read tomorrow.
@@ -268,22 +328,50 @@ mod tests {
         let record = Record {
             version: 3,
             fields: vec![
-                (Field::Head, bytes(&["0801100118012202303130e80739", &form].concat())),
-                (Field::Progress, bytes(&format!("080110d00f18012220{}", "ab".repeat(32)))),
+                (
+                    Field::Head,
+                    bytes(&["0801100118012202303130e80739", &form].concat()),
+                ),
+                (
+                    Field::Progress,
+                    bytes(&format!("080110d00f18012220{}", "ab".repeat(32))),
+                ),
                 (Field::Answer(1), bytes("080112020802")),
             ],
         };
         let session = decode_session(CandidateId([1; 16]), record, |_| Ok(paper())).unwrap();
-        assert_eq!((session.version, session.head.attempt, session.head.area.as_str()), (3, 1, "01"));
-        assert_eq!((session.head.started_at, session.progress.deadline), (Timestamp(1000), Timestamp(2000)));
-        assert_eq!(session.answers, [None, Some(StoredAnswer { seq: 1, response: Response::Chosen(2) })]);
+        assert_eq!(
+            (
+                session.version,
+                session.head.attempt,
+                session.head.area.as_str()
+            ),
+            (3, 1, "01")
+        );
+        assert_eq!(
+            (session.head.started_at, session.progress.deadline),
+            (Timestamp(1000), Timestamp(2000))
+        );
+        assert_eq!(
+            session.answers,
+            [
+                None,
+                Some(StoredAnswer {
+                    seq: 1,
+                    response: Response::Chosen(2)
+                })
+            ]
+        );
     }
 
     #[test]
     fn another_paper_or_broken_bytes_are_refused() {
         let record = |head: &[u8]| Record {
             version: 1,
-            fields: vec![(Field::Head, Bytes::copy_from_slice(head)), (Field::Progress, Bytes::new())],
+            fields: vec![
+                (Field::Head, Bytes::copy_from_slice(head)),
+                (Field::Progress, Bytes::new()),
+            ],
         };
         for head in [b"".as_slice(), b"\xff\xff"] {
             assert!(decode_session(CandidateId([1; 16]), record(head), |_| Ok(paper())).is_err());

@@ -37,9 +37,12 @@ impl RedisStore {
     /// # Errors
     /// [`Error::WeakSettings`] names the setting to change, unless `practice`; [`Error::Unavailable`].
     pub async fn connect(url: &str, practice: bool) -> Result<Self> {
-        let info: ConnectionInfo = url.into_connection_info().map_err(|error| unavailable(&error))?;
+        let info: ConnectionInfo = url
+            .into_connection_info()
+            .map_err(|error| unavailable(&error))?;
         let tcp = info.tcp_settings().clone().set_nodelay(true); // off by default in redis 1.x
-        let client = Client::open(info.set_tcp_settings(tcp)).map_err(|error| unavailable(&error))?;
+        let client =
+            Client::open(info.set_tcp_settings(tcp)).map_err(|error| unavailable(&error))?;
         let durability = check_settings(&client, practice).await?;
         let config = ConnectionManagerConfig::new()
             .set_min_delay(Duration::from_millis(20))
@@ -49,10 +52,15 @@ impl RedisStore {
             .set_connection_timeout(Some(RESPONSE_TIMEOUT));
         let mut connections = Vec::with_capacity(N_CONNECTIONS);
         for _ in 0..N_CONNECTIONS {
-            let connection = ConnectionManager::new_with_config(client.clone(), config.clone()).await;
+            let connection =
+                ConnectionManager::new_with_config(client.clone(), config.clone()).await;
             connections.push(connection.map_err(|error| unavailable(&error))?);
         }
-        Ok(Self { connections, script: Script::new(include_str!("commit.lua")), durability })
+        Ok(Self {
+            connections,
+            script: Script::new(include_str!("commit.lua")),
+            durability,
+        })
     }
 
     /// The same candidate always takes the same connection, so its commits arrive in order.
@@ -67,12 +75,25 @@ fn unavailable(error: &RedisError) -> Error {
 
 /// Reads the settings that decide whether an acknowledged write survives.
 async fn check_settings(client: &Client, practice: bool) -> Result<Durability> {
-    let config = AsyncConnectionConfig::new().set_response_timeout(Some(RESPONSE_TIMEOUT)).set_connection_timeout(Some(RESPONSE_TIMEOUT));
-    let mut connection = client.get_multiplexed_async_connection_with_config(&config).await.map_err(|error| unavailable(&error))?;
+    let config = AsyncConnectionConfig::new()
+        .set_response_timeout(Some(RESPONSE_TIMEOUT))
+        .set_connection_timeout(Some(RESPONSE_TIMEOUT));
+    let mut connection = client
+        .get_multiplexed_async_connection_with_config(&config)
+        .await
+        .map_err(|error| unavailable(&error))?;
     let mut weak = Vec::new();
-    for (setting, wanted) in [("appendonly", "yes"), ("appendfsync", "always"), ("maxmemory-policy", "noeviction")] {
-        let found: Vec<String> =
-            redis::cmd("CONFIG").arg("GET").arg(setting).query_async(&mut connection).await.map_err(|error| unavailable(&error))?;
+    for (setting, wanted) in [
+        ("appendonly", "yes"),
+        ("appendfsync", "always"),
+        ("maxmemory-policy", "noeviction"),
+    ] {
+        let found: Vec<String> = redis::cmd("CONFIG")
+            .arg("GET")
+            .arg(setting)
+            .query_async(&mut connection)
+            .await
+            .map_err(|error| unavailable(&error))?;
         let found = found.get(1).map_or("?", String::as_str);
         if found != wanted {
             weak.push(format!("{setting} {found} -> {wanted}"));
@@ -100,10 +121,15 @@ impl SessionStore for RedisStore {
         let mut record = Record::default();
         for (name, value) in pairs {
             if name == keys::VERSION {
-                let version = std::str::from_utf8(&value).ok().and_then(|text| text.parse().ok());
-                record.version = version.ok_or_else(|| Error::Corrupt("the version is no number".to_owned()))?;
+                let version = std::str::from_utf8(&value)
+                    .ok()
+                    .and_then(|text| text.parse().ok());
+                record.version =
+                    version.ok_or_else(|| Error::Corrupt("the version is no number".to_owned()))?;
             } else {
-                let field = keys::parse_field(&name).ok_or_else(|| Error::Corrupt(format!("unknown field {}", hex::encode(&name))))?;
+                let field = keys::parse_field(&name).ok_or_else(|| {
+                    Error::Corrupt(format!("unknown field {}", hex::encode(&name)))
+                })?;
                 record.fields.push((field, value.into()));
             }
         }
@@ -113,7 +139,8 @@ impl SessionStore for RedisStore {
     async fn commit(&self, key: &SessionKey, commit: Commit) -> Result<u64> {
         let version = commit.expected_version + 1;
         let mut call = self.script.key(keys::redis_record(key));
-        call.key(keys::redis_log(&key.exam, key.partition)).key(keys::redis_due(&key.exam, key.partition));
+        call.key(keys::redis_log(&key.exam, key.partition))
+            .key(keys::redis_due(&key.exam, key.partition));
         call.arg(commit.expected_version).arg(version);
         match commit.not_after {
             Some(limit) => call.arg(limit.0),
@@ -132,7 +159,10 @@ impl SessionStore for RedisStore {
         for event in &commit.events {
             call.arg(&event[..]);
         }
-        let outcome: i64 = call.invoke_async(&mut self.connection(key.partition)).await.map_err(|error| unavailable(&error))?;
+        let outcome: i64 = call
+            .invoke_async(&mut self.connection(key.partition))
+            .await
+            .map_err(|error| unavailable(&error))?;
         match outcome {
             0 => Ok(version),
             1 => Err(Error::Conflict),
@@ -141,7 +171,13 @@ impl SessionStore for RedisStore {
         }
     }
 
-    async fn read_log(&self, exam: &ExamId, partition: u32, after: u64, limit: usize) -> Result<Vec<Bytes>> {
+    async fn read_log(
+        &self,
+        exam: &ExamId,
+        partition: u32,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<Bytes>> {
         let reply: StreamRangeReply = redis::cmd("XRANGE")
             .arg(keys::redis_log(exam, partition))
             .arg(format!("(0-{after}"))
@@ -154,11 +190,18 @@ impl SessionStore for RedisStore {
         let mut entries = Vec::with_capacity(reply.ids.len());
         for (expected, entry) in (after + 1..).zip(reply.ids) {
             if entry.id != format!("0-{expected}") {
-                return Err(Error::Corrupt(format!("partition {partition}: expected 0-{expected}, found {}", entry.id)));
+                return Err(Error::Corrupt(format!(
+                    "partition {partition}: expected 0-{expected}, found {}",
+                    entry.id
+                )));
             }
             match entry.map.get("e") {
                 Some(Value::BulkString(bytes)) => entries.push(Bytes::copy_from_slice(bytes)),
-                _ => return Err(Error::Corrupt(format!("partition {partition}: entry {expected} has no event"))),
+                _ => {
+                    return Err(Error::Corrupt(format!(
+                        "partition {partition}: entry {expected} has no event"
+                    )));
+                }
             }
         }
         Ok(entries)
@@ -167,34 +210,65 @@ impl SessionStore for RedisStore {
     async fn log_ends(&self, exam: &ExamId, n_partitions: u32) -> Result<Vec<u64>> {
         let mut pipe = redis::pipe();
         for partition in 0..n_partitions {
-            pipe.cmd("XREVRANGE").arg(keys::redis_log(exam, partition)).arg("+").arg("-").arg("COUNT").arg(1);
+            pipe.cmd("XREVRANGE")
+                .arg(keys::redis_log(exam, partition))
+                .arg("+")
+                .arg("-")
+                .arg("COUNT")
+                .arg(1);
         }
-        let replies: Vec<StreamRangeReply> = pipe.query_async(&mut self.connection(0)).await.map_err(|error| unavailable(&error))?;
+        let replies: Vec<StreamRangeReply> = pipe
+            .query_async(&mut self.connection(0))
+            .await
+            .map_err(|error| unavailable(&error))?;
         replies
             .into_iter()
             .map(|reply| match reply.ids.first() {
                 None => Ok(0),
                 Some(entry) => {
-                    let position = entry.id.strip_prefix("0-").and_then(|text| text.parse().ok());
-                    position.ok_or_else(|| Error::Corrupt(format!("a log entry has the id {}", entry.id)))
+                    let position = entry
+                        .id
+                        .strip_prefix("0-")
+                        .and_then(|text| text.parse().ok());
+                    position.ok_or_else(|| {
+                        Error::Corrupt(format!("a log entry has the id {}", entry.id))
+                    })
                 }
             })
             .collect()
     }
 
-    async fn due(&self, exam: &ExamId, n_partitions: u32, now: Timestamp, limit: usize) -> Result<(Vec<CandidateId>, Option<Timestamp>)> {
+    async fn due(
+        &self,
+        exam: &ExamId,
+        n_partitions: u32,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<(Vec<CandidateId>, Option<Timestamp>)> {
         let mut pipe = redis::pipe();
         for partition in 0..n_partitions {
             let key = keys::redis_due(exam, partition);
             // One more than is due, to learn when the next one is.
-            pipe.cmd("ZRANGE").arg(key).arg(0).arg(limit).arg("WITHSCORES");
+            pipe.cmd("ZRANGE")
+                .arg(key)
+                .arg(0)
+                .arg(limit)
+                .arg("WITHSCORES");
         }
-        let replies: Vec<Vec<(Vec<u8>, f64)>> = pipe.query_async(&mut self.connection(0)).await.map_err(|error| unavailable(&error))?;
+        let replies: Vec<Vec<(Vec<u8>, f64)>> = pipe
+            .query_async(&mut self.connection(0))
+            .await
+            .map_err(|error| unavailable(&error))?;
         let mut due = Vec::new();
         let mut next: Option<Timestamp> = None;
         for (member, score) in replies.into_iter().flatten() {
-            let candidate = CandidateId::from_slice(&member).ok_or_else(|| Error::Corrupt("a deadline's member has no 16 bytes".to_owned()))?;
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "scores are whole Unix milliseconds, exact in an f64")]
+            let candidate = CandidateId::from_slice(&member)
+                .ok_or_else(|| Error::Corrupt("a deadline's member has no 16 bytes".to_owned()))?;
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "scores are whole Unix milliseconds, exact in an f64"
+            )]
             let at = Timestamp(score as u64);
             if at <= now && due.len() < limit {
                 due.push(candidate);

@@ -95,10 +95,9 @@ impl KeyTable {
             for column in pairs {
                 if let (Some(number), Some(raw)) =
                     (row.cells.get(*column), row.cells.get(column + 1))
+                    && let Some(number) = question_number(number)
                 {
-                    if let Some(number) = question_number(number) {
-                        self.add(number, raw, row.line);
-                    }
+                    self.add(number, raw, row.line);
                 }
             }
         }

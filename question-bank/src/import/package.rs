@@ -45,7 +45,7 @@ impl<'a> Package<'a> {
         if bytes.starts_with(&OLD_FORMAT) {
             return Err(unreadable(
                 file_name,
-                "Word, Excel",
+                "Word/Excel",
                 "định dạng cũ .doc/.xls hoặc có mật khẩu, cần .docx hay .xlsx không mật khẩu",
                 "old format .doc/.xls or locked by a password, .docx or .xlsx without password is needed",
             ));
@@ -53,7 +53,7 @@ impl<'a> Package<'a> {
         if !bytes.starts_with(b"PK") {
             return Err(unreadable(
                 file_name,
-                "Word, Excel",
+                "Word/Excel",
                 "không phải tệp Word hay Excel",
                 "not a Word or Excel file",
             ));
@@ -61,7 +61,7 @@ impl<'a> Package<'a> {
         let archive = ZipArchive::new(Cursor::new(bytes)).map_err(|_| {
             unreadable(
                 file_name,
-                "Word, Excel",
+                "Word/Excel",
                 "tệp hỏng hoặc tải về chưa đủ",
                 "the file is damaged or incomplete",
             )
@@ -69,7 +69,7 @@ impl<'a> Package<'a> {
         let (kind, main_part) = main_part(&archive).ok_or_else(|| {
             unreadable(
                 file_name,
-                "Word, Excel",
+                "Word/Excel",
                 "gói zip không chứa tài liệu Word hay bảng tính Excel",
                 "the zip package holds no Word document and no Excel workbook",
             )

@@ -272,10 +272,10 @@ fn option_index(words: &str) -> Option<usize> {
         .find_map(|prefix| words.strip_prefix(prefix)?.strip_prefix(' '));
     let name = rest.unwrap_or(words).trim();
     let mut chars = name.chars();
-    if let (Some(letter), None) = (chars.next(), chars.next()) {
-        if let Some((index, _)) = letter_index(letter) {
-            return Some(usize::from(index));
-        }
+    if let (Some(letter), None) = (chars.next(), chars.next())
+        && let Some((index, _)) = letter_index(letter)
+    {
+        return Some(usize::from(index));
     }
     let number: usize = rest?.trim().parse().ok()?;
     number.checked_sub(1).filter(|index| *index < MAX_OPTIONS)

@@ -11,6 +11,10 @@ const MAX_ROWS: u32 = 100_000;
 /// Most columns read of a sheet; question sheets have about ten.
 const MAX_COLUMNS: u32 = 64;
 
+/// Most cells that merged ones may stand for: they cannot overlap, so a sound sheet has fewer than its rows times its
+/// merged columns; a made-up one could repeat a region a million times.
+const MAX_MERGED_CELLS: usize = 1_000_000;
+
 /// Why a cell's text may not be what its author typed or sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Doubt {
@@ -92,6 +96,7 @@ fn fill_merged(
     workbook: &mut Xlsx<Cursor<&[u8]>>,
     sheet: &mut Sheet,
 ) -> std::result::Result<(), XlsxError> {
+    let mut n_left = MAX_MERGED_CELLS;
     for region in workbook.merge_cells_by_sheet_name(&sheet.name)? {
         let first = region.start.0 as usize + 1;
         let last = region.end.0.min(MAX_ROWS) as usize + 1;
@@ -105,6 +110,9 @@ fn fill_merged(
             continue;
         };
         for (_, row) in sheet.rows.range_mut(first..=last.max(first)) {
+            n_left = n_left
+                .checked_sub(1)
+                .ok_or(XlsxError::Unexpected("overlapping merged cells"))?;
             row.entry(column).or_insert_with(|| value.clone());
         }
     }

@@ -52,11 +52,11 @@ pub(super) struct Paragraph {
 impl Paragraph {
     fn push(&mut self, c: char, format: Format) {
         // Runs split anywhere, even between a letter and its accent.
-        if let Some(last) = self.chars.last_mut() {
-            if let Some(composed) = compose(*last, c) {
-                *last = composed;
-                return;
-            }
+        if let Some(last) = self.chars.last_mut()
+            && let Some(composed) = compose(*last, c)
+        {
+            *last = composed;
+            return;
         }
         self.chars.push(c);
         self.formats.push(format);

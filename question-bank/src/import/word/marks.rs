@@ -94,11 +94,11 @@ impl Sign {
     pub(super) fn names(&self) -> (&'static str, &'static str) {
         match self.mark {
             Mark::Asterisk => ("có dấu *", "marked by *"),
-            Mark::Underline => ("gạch chân", "underlined"),
-            Mark::Highlight => ("tô nền", "highlighted"),
-            Mark::Colour => ("tô màu chữ", "coloured"),
-            Mark::Bold => ("in đậm", "bold"),
-            Mark::Italic => ("in nghiêng", "italic"),
+            Mark::Underline => ("được gạch chân", "underlined"),
+            Mark::Highlight => ("được tô nền", "highlighted"),
+            Mark::Colour => ("được tô màu chữ", "coloured"),
+            Mark::Bold => ("được in đậm", "bold"),
+            Mark::Italic => ("được in nghiêng", "italic"),
         }
     }
 
