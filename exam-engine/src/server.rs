@@ -87,9 +87,10 @@ impl Server {
             &self.roles,
         );
         port::serve(listener, app, shutdown).await;
+        // The grader lets go of the log first: its stream would keep the in-memory server, and with it the store, alive.
+        self.graders.shutdown().await;
         self.stop.cancel();
         while self.tasks.join_next().await.is_some() {}
-        self.graders.shutdown().await;
     }
 }
 

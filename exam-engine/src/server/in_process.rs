@@ -66,9 +66,8 @@ pub(super) async fn serve<L, G>(
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .add_service(log)
         .add_service(grader)
-        .serve_with_incoming(incoming);
-    tokio::select! {
-        outcome = served => if let Err(error) = outcome { tracing::error!(error = %error, "in-process server ended") },
-        () = stop.cancelled() => {}
+        .serve_with_incoming_shutdown(incoming, stop.cancelled_owned());
+    if let Err(error) = served.await {
+        tracing::error!(error = %error, "in-process server ended");
     }
 }

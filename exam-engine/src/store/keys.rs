@@ -8,13 +8,16 @@
 //! | `kb:{exam:p}:log` | stream: ids `0-1`, `0-2`, …; field `e` an encoded event | trimmed only behind archive and graders | `commit.lua` |
 //! | `kb:{exam:p}:due` | sorted set: member candidate, score Unix milliseconds | members leave with the end | `commit.lua` |
 //!
-//! Embedded (keyspaces of one fjall database; big-endian, so that byte order is key order):
+//! Embedded (keyspaces of one fjall database; big-endian, so that byte order is key order). An exam is its number, given
+//! at its first commit, so that the keys written for an answer are at most 20 bytes: fjall keeps those in place, and its
+//! memory tables compare them without following a pointer.
 //!
 //! | keyspace | key | value |
 //! | --- | --- | --- |
-//! | `live` | exam `\0` candidate field | field; `v` holds version u64 and due instant u64 (0 for none) |
-//! | `log` | exam `\0` partition u32, position u64 | encoded event; fjall checksums its journal and blocks |
-//! | `due` | exam `\0` instant u64, candidate | empty |
+//! | `exams` | name | number u16 |
+//! | `live` | exam u16, candidate, field u16 (0 progress, 1 head, 2.. answers) | progress: version u64, due instant u64 (0 for none), bytes; else bytes |
+//! | `log` | exam u16, partition u16, position u64 | encoded event; fjall checksums its journal and blocks |
+//! | `due` | exam u16, instant u64, candidate | empty |
 
 use super::Field;
 use crate::{
@@ -59,28 +62,53 @@ pub(super) fn redis_due(exam: &ExamId, partition: u32) -> String {
     format!("kb:{{{exam}:{partition}}}:due")
 }
 
-fn prefixed(exam: &ExamId, parts: &[&[u8]]) -> Vec<u8> {
-    let mut key = Vec::with_capacity(exam.as_str().len() + 32);
-    key.extend_from_slice(exam.as_str().as_bytes());
-    key.push(0);
-    for part in parts {
-        key.extend_from_slice(part);
-    }
+/// Number of an exam in the embedded store.
+pub(super) type ExamNo = u16;
+
+const PROGRESS: u16 = 0;
+const HEAD: u16 = 1;
+const FIRST_ANSWER: u16 = 2;
+
+/// Returns what all fields of a record begin with.
+pub(super) fn embedded_record(exam: ExamNo, candidate: CandidateId) -> [u8; 18] {
+    let mut key = [0; 18];
+    key[..2].copy_from_slice(&exam.to_be_bytes());
+    key[2..].copy_from_slice(&candidate.0);
     key
 }
 
-pub(super) fn embedded_record(key: &SessionKey) -> Vec<u8> {
-    prefixed(&key.exam, &[&key.candidate.0])
+pub(super) fn embedded_field(exam: ExamNo, candidate: CandidateId, field: Field) -> [u8; 20] {
+    let number = match field {
+        Field::Progress => PROGRESS,
+        Field::Head => HEAD,
+        Field::Answer(position) => FIRST_ANSWER + position,
+    };
+    let mut key = [0; 20];
+    key[..18].copy_from_slice(&embedded_record(exam, candidate));
+    key[18..].copy_from_slice(&number.to_be_bytes());
+    key
 }
 
-pub(super) fn embedded_log(exam: &ExamId, partition: u32, position: u64) -> Vec<u8> {
-    prefixed(exam, &[&partition.to_be_bytes(), &position.to_be_bytes()])
+pub(super) fn parse_embedded_field(rest: &[u8]) -> Option<Field> {
+    match u16::from_be_bytes(rest.try_into().ok()?) {
+        PROGRESS => Some(Field::Progress),
+        HEAD => Some(Field::Head),
+        answer => Some(Field::Answer(answer - FIRST_ANSWER)),
+    }
 }
 
-pub(super) fn embedded_due(exam: &ExamId, at: Timestamp, candidate: CandidateId) -> Vec<u8> {
-    prefixed(exam, &[&at.0.to_be_bytes(), &candidate.0])
+pub(super) fn embedded_log(exam: ExamNo, partition: u16, position: u64) -> [u8; 12] {
+    let mut key = [0; 12];
+    key[..2].copy_from_slice(&exam.to_be_bytes());
+    key[2..4].copy_from_slice(&partition.to_be_bytes());
+    key[4..].copy_from_slice(&position.to_be_bytes());
+    key
 }
 
-pub(super) fn embedded_exam(exam: &ExamId) -> Vec<u8> {
-    prefixed(exam, &[])
+pub(super) fn embedded_due(exam: ExamNo, at: Timestamp, candidate: CandidateId) -> [u8; 26] {
+    let mut key = [0; 26];
+    key[..2].copy_from_slice(&exam.to_be_bytes());
+    key[2..10].copy_from_slice(&at.0.to_be_bytes());
+    key[10..].copy_from_slice(&candidate.0);
+    key
 }

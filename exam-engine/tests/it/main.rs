@@ -1,0 +1,11 @@
+//! The product from outside: real gRPC, real stores, real processes. One binary, a module a feature.
+
+mod bad_input;
+mod command_line;
+mod faults;
+mod harness;
+mod kill;
+mod redis_server;
+mod rpc_coverage;
+mod sitting;
+mod store_suite;

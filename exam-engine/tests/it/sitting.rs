@@ -1,0 +1,254 @@
+//! A candidate's sitting and an organizer's exam, over gRPC, on both stores.
+
+use std::{fs, io::Write, time::Duration};
+
+use proto::exam::v1::{
+    CloseExamRequest, EndedBy, ExportExamRequest, GetResultRequest, GetSessionRequest,
+    GetStandingsRequest, Scope, WatchExamRequest,
+};
+
+use crate::harness::{DURATION_MS, EXAM, N_ITEMS, Sitting, TestServer, both, reason};
+
+/// Waits for what the grader folds some 50 ms behind.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Answers every item rightly, or none.
+async fn answer_all(sitting: &mut Sitting, rightly: bool) {
+    let paper = sitting.paper().await;
+    for item in paper.sections.iter().flat_map(|section| &section.items) {
+        let wanted = item
+            .options
+            .iter()
+            .position(|option| option.text.starts_with("đúng") == rightly)
+            .unwrap();
+        sitting
+            .answer(item.position, u32::try_from(wanted).unwrap())
+            .await
+            .unwrap();
+    }
+}
+
+both!(
+    a_whole_exam_ends_in_a_result_that_the_verifier_confirms,
+    super::whole_exam
+);
+
+async fn whole_exam(server: TestServer) {
+    server.open_exam().await;
+    let mut best = server.sit(1).await;
+    answer_all(&mut best, true).await;
+    server.clock.advance_ms(5_000);
+    let receipt = best.submit().await.unwrap().receipt.unwrap();
+    assert_eq!(
+        (receipt.seq, receipt.chain.as_ref()),
+        (N_ITEMS, &best.chain[..])
+    );
+    assert_eq!(
+        best.submit().await.unwrap().receipt.unwrap().seq,
+        N_ITEMS,
+        "a repeated submission gets the same answer"
+    );
+    let mut worst = server.sit(2).await;
+    answer_all(&mut worst, false).await;
+    worst.submit().await.unwrap();
+    let request = best.request(GetResultRequest {});
+    let result = best.client.get_result(request).await.unwrap().into_inner();
+    assert_eq!(
+        (
+            result.score.as_str(),
+            result.max_score.as_str(),
+            result.n_correct,
+            result.rank
+        ),
+        ("3.00", "3.00", N_ITEMS, 1)
+    );
+    let mut organizer = server.organizer().await;
+    let request = GetStandingsRequest {
+        exam_id: EXAM.to_owned(),
+        scope: Some(Scope::default()),
+        offset: 0,
+        limit: 10,
+    };
+    let rows = organizer
+        .get_standings(server.as_organizer(request))
+        .await
+        .unwrap()
+        .into_inner()
+        .rows;
+    let scores: Vec<&str> = rows.iter().map(|row| row.score.as_str()).collect();
+    assert_eq!(scores, ["3.00", "0.00"]);
+    let archive = export(&server).await;
+    let verdict = verifier::verify_folder(archive.path()).unwrap();
+    assert!(verdict.ok(), "{verdict}");
+    assert_eq!(
+        (verdict.n_persons, verdict.n_answers),
+        (2, u64::from(2 * N_ITEMS))
+    );
+    // Negative control: one answer changed in the archive is found.
+    let file = archive.path().join("result.tsv");
+    let changed = fs::read_to_string(&file)
+        .unwrap()
+        .replace("\t3.00\t", "\t2.50\t");
+    fs::write(&file, changed).unwrap();
+    assert!(!verifier::verify_folder(archive.path()).unwrap().ok());
+}
+
+async fn export(server: &TestServer) -> tempfile::TempDir {
+    let mut organizer = server.organizer().await;
+    let exam_id = EXAM.to_owned();
+    let early = organizer
+        .export_exam(server.as_organizer(ExportExamRequest {
+            exam_id: exam_id.clone(),
+        }))
+        .await
+        .unwrap();
+    assert_eq!(
+        reason(&early.into_inner().message().await.unwrap_err()),
+        "EXAM_STATE_WRONG"
+    );
+    let close = CloseExamRequest {
+        exam_id: exam_id.clone(),
+        end_running: true,
+    };
+    organizer
+        .close_exam(server.as_organizer(close))
+        .await
+        .unwrap();
+    let mut pieces = organizer
+        .export_exam(server.as_organizer(ExportExamRequest { exam_id }))
+        .await
+        .unwrap()
+        .into_inner();
+    let folder = tempfile::tempdir().unwrap();
+    while let Some(piece) = pieces.message().await.unwrap() {
+        let mut file = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(folder.path().join(piece.file))
+            .unwrap();
+        file.write_all(&piece.data).unwrap();
+    }
+    folder
+}
+
+both!(
+    a_second_device_takes_over_and_the_first_is_told,
+    super::takeover
+);
+
+async fn takeover(server: TestServer) {
+    server.open_exam().await;
+    let code = server.code(1).await;
+    let mut phone = server.sit_with(&code, 1).await.unwrap();
+    phone.answer(0, 1).await.unwrap();
+    let mut laptop = server.sit_with(&code, 1).await.unwrap();
+    assert!(laptop.resumed && !phone.resumed);
+    assert_eq!(
+        (
+            laptop.session.epoch,
+            laptop.session.attempt,
+            laptop.next_seq
+        ),
+        (2, 1, 2)
+    );
+    assert_eq!(
+        reason(&phone.answer(1, 1).await.unwrap_err()),
+        "SESSION_TAKEN_OVER"
+    );
+    let request = laptop.request(GetSessionRequest {});
+    let known = laptop
+        .client
+        .get_session(request)
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(known.answers, [crate::harness::choice(1, 0, 1)]);
+    laptop.chain = phone.chain;
+    laptop.answer(1, 2).await.unwrap();
+    laptop.submit().await.unwrap();
+}
+
+both!(the_deadline_ends_an_attempt_within_a_second, super::expiry);
+
+async fn expiry(server: TestServer) {
+    server.open_exam().await;
+    let mut sitting = server.sit(1).await;
+    sitting.answer(0, 0).await.unwrap();
+    server.clock.advance_ms(DURATION_MS + 1_001);
+    let begun = std::time::Instant::now();
+    let ended = loop {
+        let request = sitting.request(GetSessionRequest {});
+        let session = sitting
+            .client
+            .get_session(request)
+            .await
+            .unwrap()
+            .into_inner()
+            .session
+            .unwrap();
+        if session.ended {
+            break session;
+        }
+        assert!(begun.elapsed() < PATIENCE, "not ended");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    assert_eq!(ended.ended_by(), EndedBy::Deadline);
+    assert_eq!(
+        reason(&sitting.answer(1, 0).await.unwrap_err()),
+        "ATTEMPT_ENDED"
+    );
+    // What was stored before is acknowledged again, so that the device learns that it lost nothing.
+    let repeated = sitting
+        .send(vec![crate::harness::choice(1, 0, 0)])
+        .await
+        .unwrap();
+    assert_eq!(repeated.receipt.unwrap().seq, 1);
+}
+
+both!(a_restart_in_mid_exam_loses_nothing, super::restart);
+
+async fn restart(mut server: TestServer) {
+    server.open_exam().await;
+    let mut sitting = server.sit(1).await;
+    sitting.answer(0, 3).await.unwrap();
+    sitting.answer(0, 2).await.unwrap();
+    server.restart().await;
+    sitting.client = server.candidate().await;
+    sitting.answer(1, 1).await.unwrap();
+    let receipt = sitting.submit().await.unwrap().receipt.unwrap();
+    assert_eq!(receipt.chain.as_ref(), sitting.chain);
+    let archive = export(&server).await;
+    let verdict = verifier::verify_folder(archive.path()).unwrap();
+    assert!(verdict.ok(), "{verdict}");
+}
+
+both!(the_monitor_counts_persons_by_province, super::monitor);
+
+async fn monitor(server: TestServer) {
+    server.open_exam().await;
+    let mut submitted = server.sit(1).await;
+    submitted.submit().await.unwrap();
+    let _working = server.sit(2).await;
+    let mut organizer = server.organizer().await;
+    let request = server.as_organizer(WatchExamRequest {
+        exam_id: EXAM.to_owned(),
+    });
+    let mut counts = organizer.watch_exam(request).await.unwrap().into_inner();
+    let begun = std::time::Instant::now();
+    loop {
+        let now = counts.message().await.unwrap().unwrap();
+        let total = now.total.unwrap();
+        if (
+            total.not_started,
+            total.working,
+            total.submitted,
+            total.expired,
+            total.persons,
+        ) == (1, 1, 1, 0, 2)
+        {
+            assert_eq!(now.areas.len(), 1);
+            break;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{total:?}");
+    }
+}
