@@ -11,6 +11,7 @@ fn main() {
         let log = Log::new(n_persons, 1);
         let messages = log.messages();
         group.throughput(Throughput::Elements(log.n_answers));
+        // `iter_batched` because it leaves the time to drop a fold out
         group.bench_function(BenchmarkId::new("events", n_persons), |bencher| {
             bencher.iter_batched(|| (), |()| log.fold(), BatchSize::PerIteration);
         });

@@ -12,7 +12,7 @@ mod start;
 
 use std::sync::Arc;
 
-pub use answers::{NewAnswer, Saved};
+pub use answers::NewAnswer;
 pub use chain::{Chain, extend_chain, first_chain};
 pub use end::EndedBy;
 use question_bank::paper::Paper;

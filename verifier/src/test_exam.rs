@@ -312,6 +312,7 @@ fn key_half() -> KeyHalf {
         paper_hash: Vec::new().into(), // sealed later
         key_version: 1,
         keys: paper_half().items.iter().map(key).collect(),
+        salt: vec![7; 32].into(),
     }
 }
 

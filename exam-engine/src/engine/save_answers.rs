@@ -3,7 +3,7 @@
 use super::{Engine, Error, LiveExam, Result};
 use crate::{
     clock::Timestamp,
-    session::{self, Chain, NewAnswer, Saved, Session},
+    session::{self, Chain, NewAnswer, Session},
     store::{self, Durability},
     token::{ReceiptFacts, SessionRef},
 };
@@ -46,10 +46,7 @@ impl Engine {
         let shape = |index| exam.shape(index);
         let decide = |session: &Session| {
             session.check_writer(caller.attempt, caller.epoch)?;
-            match session.save_answers(&exam.rules, shape, answers, self.clock.now())? {
-                Saved::Already => Ok(None),
-                Saved::With(change) => Ok(Some(change)),
-            }
+            Ok(session.save_answers(&exam.rules, shape, answers, self.clock.now())?)
         };
         let receipt = self
             .transact(&exam, caller.candidate, decide, |session| {

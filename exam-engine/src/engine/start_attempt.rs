@@ -43,7 +43,7 @@ impl Engine {
             let mut slot = cell.lock().await;
             // Another engine may have gone on with it: what counts is in the store.
             let prior = self.load(&exam, &key).await?;
-            let (mut session, change, step) = self.decide_start(&exam, prior, &ticket)?;
+            let (mut session, change, step) = self.decide_start(&exam, prior.as_ref(), &ticket)?;
             match self
                 .store
                 .commit(&key, encode_change(&session, &change))
@@ -83,11 +83,11 @@ impl Engine {
     fn decide_start(
         &self,
         exam: &LiveExam,
-        prior: Option<Session>,
+        prior: Option<&Session>,
         ticket: &Ticket,
     ) -> Result<(Session, Change, Step)> {
         let now = self.clock.now();
-        if let Some(running) = prior.as_ref().filter(|session| session.running()) {
+        if let Some(running) = prior.filter(|session| session.running()) {
             return Ok(match running.expire(&exam.rules, now) {
                 Some(change) => (running.clone(), change, Step::Expire),
                 None => (
@@ -104,8 +104,7 @@ impl Engine {
             .into());
         }
         let draw = |attempt| exam.draw(ticket.candidate, attempt).map_err(Error::from);
-        let (session, change) =
-            Session::start(&exam.id, &exam.rules, prior.as_ref(), ticket, now, draw)?;
+        let (session, change) = Session::start(&exam.id, &exam.rules, prior, ticket, now, draw)?;
         Ok((session, change, Step::Start))
     }
 }

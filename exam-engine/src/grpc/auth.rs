@@ -30,7 +30,6 @@ impl Roles {
     ///
     /// # Errors
     /// `UNAUTHENTICATED` without a token, `PERMISSION_DENIED` with another one.
-    #[expect(clippy::result_large_err, reason = "tonic's own error type")]
     pub fn organizer(&self, metadata: &MetadataMap) -> Result<(), Status> {
         self.check(metadata, &[&self.organizer])
     }
@@ -39,7 +38,6 @@ impl Roles {
     ///
     /// # Errors
     /// As [`Roles::organizer`].
-    #[expect(clippy::result_large_err, reason = "tonic's own error type")]
     pub fn service(&self, metadata: &MetadataMap) -> Result<(), Status> {
         self.check(metadata, &[&self.service])
     }
@@ -48,12 +46,9 @@ impl Roles {
     ///
     /// # Errors
     /// As [`Roles::organizer`].
-    #[expect(clippy::result_large_err, reason = "tonic's own error type")]
     pub fn organizer_or_service(&self, metadata: &MetadataMap) -> Result<(), Status> {
         self.check(metadata, &[&self.organizer, &self.service])
     }
-
-    #[expect(clippy::result_large_err, reason = "tonic's own error type")]
     fn check(&self, metadata: &MetadataMap, allowed: &[&Token]) -> Result<(), Status> {
         let given = bearer(metadata).ok_or_else(|| to_status(Error::Token))?;
         if allowed.iter().any(|token| token.matches(given)) {
@@ -67,7 +62,6 @@ impl Roles {
 ///
 /// # Errors
 /// `UNAUTHENTICATED` if it is missing or refused.
-#[expect(clippy::result_large_err, reason = "tonic's own error type")]
 pub fn candidate(engine: &Engine, metadata: &MetadataMap) -> Result<SessionRef, Status> {
     let token = bearer(metadata).ok_or_else(|| to_status(Error::Token))?;
     engine.check_token(token).map_err(to_status)

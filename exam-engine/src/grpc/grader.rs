@@ -26,8 +26,6 @@ impl Grader {
     pub fn new(graders: Graders, roles: Roles) -> Self {
         Self { graders, roles }
     }
-
-    #[expect(clippy::result_large_err, reason = "tonic's own error type")]
     fn enter<T>(&self, request: Request<T>) -> Result<Request<T>, Status> {
         self.roles.organizer_or_service(request.metadata())?;
         Ok(request)

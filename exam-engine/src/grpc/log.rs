@@ -59,8 +59,6 @@ impl LogService for Log {
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
 }
-
-#[expect(clippy::result_large_err, reason = "tonic's own error type")]
 fn positions(exam: &LiveExam, after: &[LogPosition]) -> Result<Vec<u64>, Status> {
     let mut positions = vec![0; exam.n_partitions as usize];
     for LogPosition {

@@ -41,7 +41,6 @@ impl Organizer {
     }
 
     /// Lets an organizer in and unwraps the message.
-    #[expect(clippy::result_large_err, reason = "tonic's own error type")]
     fn enter<T>(&self, request: Request<T>) -> Result<T, Status> {
         self.roles.organizer(request.metadata())?;
         Ok(request.into_inner())

@@ -21,17 +21,9 @@ pub struct NewAnswer {
     pub response: Response,
 }
 
-/// What came of answers.
-#[derive(Debug)]
-pub enum Saved {
-    /// All of them are stored already; nothing is to be committed.
-    Already,
-    /// They are stored once this is committed.
-    With(Change),
-}
-
 impl Session {
-    /// Decides on answers, by rising seq. Those already stored are passed over, so that a message sent again does no harm.
+    /// Decides on answers, by rising seq. Those already stored are passed over, so that a message sent again does no harm;
+    /// nothing is to be committed if that is all of them.
     ///
     /// # Errors
     /// The first answer at fault; then none of the message is stored.
@@ -41,7 +33,7 @@ impl Session {
         shape: impl Fn(u32) -> ItemShape,
         answers: &[NewAnswer],
         now: Timestamp,
-    ) -> Result<Saved, Error> {
+    ) -> Result<Option<Change>, Error> {
         let mut change = self.change(now);
         for answer in answers {
             if answer.seq <= self.progress.last_seq {
@@ -76,7 +68,7 @@ impl Session {
             });
         }
         if change.happenings.is_empty() {
-            return Ok(Saved::Already); // also after the end: the caller learns that it lost nothing
+            return Ok(None); // also after the end: the caller learns that it lost nothing
         }
         if let Some((by, _)) = self.progress.ended {
             return Err(Error::Ended { by });
@@ -87,7 +79,7 @@ impl Session {
             });
         }
         change.not_after = Some(self.alarm_at(rules));
-        Ok(Saved::With(change))
+        Ok(Some(change))
     }
 
     /// A repeated number must carry the same answer, as far as the live record still knows it.

@@ -76,8 +76,8 @@ fn answer(seq: u32, position: u32, bits: u32) -> NewAnswer {
     }
 }
 
-fn save(session: &mut Session, answers: Vec<NewAnswer>, now: u64) -> Result<(), Error> {
-    if let Saved::With(change) = session.save_answers(&rules(), shape, &answers, Timestamp(now))? {
+fn save(session: &mut Session, answers: &[NewAnswer], now: u64) -> Result<(), Error> {
+    if let Some(change) = session.save_answers(&rules(), shape, answers, Timestamp(now))? {
         let version = session.version + 1;
         session.apply(change, version);
     }
@@ -144,33 +144,18 @@ fn attempts_are_counted_in_the_round_and_in_all() {
 #[test]
 fn answers_are_stored_in_order_and_once() {
     let mut session = start(None, OPENS).unwrap();
-    save(
-        &mut session,
-        vec![answer(1, 0, 1), answer(2, 1, 2)],
-        OPENS + 1,
-    )
-    .unwrap();
+    save(&mut session, &[answer(1, 0, 1), answer(2, 1, 2)], OPENS + 1).unwrap();
     let chain = session.progress.chain;
-    save(
-        &mut session,
-        vec![answer(1, 0, 1), answer(2, 1, 2)],
-        OPENS + 2,
-    )
-    .unwrap();
+    save(&mut session, &[answer(1, 0, 1), answer(2, 1, 2)], OPENS + 2).unwrap();
     assert_eq!(
         (session.progress.last_seq, session.progress.chain),
         (2, chain)
     );
-    let gap = save(&mut session, vec![answer(4, 0, 1)], OPENS + 3);
+    let gap = save(&mut session, &[answer(4, 0, 1)], OPENS + 3);
     assert_eq!(gap, Err(Error::AnswerGap { expected_seq: 3 }));
-    let reused = save(&mut session, vec![answer(2, 1, 4)], OPENS + 3);
+    let reused = save(&mut session, &[answer(2, 1, 4)], OPENS + 3);
     assert_eq!(reused, Err(Error::SeqReused { seq: 2 }));
-    save(
-        &mut session,
-        vec![answer(2, 1, 2), answer(3, 1, 8)],
-        OPENS + 4,
-    )
-    .unwrap();
+    save(&mut session, &[answer(2, 1, 2), answer(3, 1, 8)], OPENS + 4).unwrap();
     assert_eq!(
         session.answers[1],
         Some(StoredAnswer {
@@ -197,20 +182,20 @@ fn a_message_with_one_bad_answer_stores_nothing() {
         ),
     ] {
         assert_eq!(
-            save(&mut session, vec![answer(1, 0, 1), bad], OPENS + 1),
+            save(&mut session, &[answer(1, 0, 1), bad], OPENS + 1),
             Err(refusal)
         );
         assert_eq!(session.progress.last_seq, 0);
     }
-    save(&mut session, vec![answer(1, 2, 0b1010)], OPENS + 1).unwrap();
+    save(&mut session, &[answer(1, 2, 0b1010)], OPENS + 1).unwrap();
 }
 
 #[test]
 fn an_answer_after_the_deadline_and_its_grace_is_refused() {
     let mut session = start(None, OPENS).unwrap();
     let deadline = OPENS + DURATION;
-    save(&mut session, vec![answer(1, 0, 1)], deadline + 500).unwrap();
-    let late = save(&mut session, vec![answer(2, 0, 1)], deadline + 501);
+    save(&mut session, &[answer(1, 0, 1)], deadline + 500).unwrap();
+    let late = save(&mut session, &[answer(2, 0, 1)], deadline + 501);
     assert_eq!(
         late,
         Err(Error::DeadlinePassed {
@@ -239,7 +224,7 @@ fn the_deadline_ends_an_attempt_at_its_instant_and_only_once() {
             .expire(&rules(), Timestamp(deadline + 901))
             .is_none()
     );
-    let late = save(&mut session, vec![answer(1, 0, 1)], deadline + 901);
+    let late = save(&mut session, &[answer(1, 0, 1)], deadline + 901);
     assert_eq!(
         late,
         Err(Error::Ended {
@@ -251,7 +236,7 @@ fn the_deadline_ends_an_attempt_at_its_instant_and_only_once() {
 #[test]
 fn a_submission_must_name_the_answers_that_are_stored() {
     let mut session = start(None, OPENS).unwrap();
-    save(&mut session, vec![answer(1, 0, 1)], OPENS + 1).unwrap();
+    save(&mut session, &[answer(1, 0, 1)], OPENS + 1).unwrap();
     let latest = session.alarm_at(&rules());
     let chain = session.progress.chain;
     let submit = |seq, chain| session.submit(seq, chain, latest, Timestamp(OPENS + 2));

@@ -1,14 +1,17 @@
 //! Every wrong step gets its own code, says where, and stores nothing.
 
 use proto::exam::v1::{
-    Answer, AreaCount, GetPaperRequest, GetResultRequest, IssueCodesRequest, OpenExamRequest,
-    PublishExamRequest, Response, StartAttemptRequest, SubmitAttemptRequest, response::Value,
+    Answer, AreaCount, ExamSpec, GetPaperRequest, GetResultRequest, IssueCodesRequest,
+    OpenExamRequest, PublishExamRequest, Response, StartAttemptRequest, SubmitAttemptRequest,
+    response::Value,
 };
 use tonic::Code;
 
 use crate::harness::{
     DURATION_MS, EXAM, TestServer, bearer, both, choice, code_request, fact, reason,
 };
+
+type SpecChange<'a> = &'a dyn Fn(&mut ExamSpec);
 
 both!(answers, super::check_answers);
 
@@ -167,12 +170,12 @@ async fn check_codes(server: TestServer) {
 #[tokio::test(flavor = "multi_thread")]
 async fn exams_are_checked_before_the_day() {
     let server = TestServer::start(crate::harness::Backend::Embedded).await;
-    let create = async |change: &dyn Fn(&mut proto::exam::v1::ExamSpec)| {
+    let create = async |change: SpecChange<'_>| {
         let mut spec = server.spec();
         change(&mut spec);
         server.create(spec).await.unwrap_err()
     };
-    let table: [(&dyn Fn(&mut proto::exam::v1::ExamSpec), &str); 9] = [
+    let table: [(SpecChange<'_>, &str); 9] = [
         (&|spec| spec.exam_id = "Thi Thử".to_owned(), "exam_id"),
         (&|spec| spec.title.clear(), "title"),
         (&|spec| spec.n_partitions = 3, "n_partitions"),
@@ -210,7 +213,7 @@ async fn exams_are_checked_before_the_day() {
             status.message()
         );
     }
-    let unknown_area: &dyn Fn(&mut proto::exam::v1::ExamSpec) = &|spec| {
+    let unknown_area: SpecChange<'_> = &|spec| {
         spec.rules.as_mut().unwrap().registered.push(AreaCount {
             area: "99".to_owned(),
             registered: 1,

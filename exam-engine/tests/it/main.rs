@@ -1,5 +1,7 @@
 //! The product from outside: real gRPC, real stores, real processes. One binary, a module a feature.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod bad_input;
 mod command_line;
 mod faults;
