@@ -83,8 +83,8 @@ pub(crate) struct RunArgs {
     /// Folder for the archive; a temporary one if not given, which stays only if the verdict fails.
     #[arg(long)]
     pub(crate) archive_dir: Option<PathBuf>,
-    /// Writes the report as JSON to this file, "-" for standard output instead of the text.
-    #[arg(long)]
+    /// Writes the report as JSON to this file; without a name, or "-", to standard output instead of the text.
+    #[arg(long, num_args = 0..=1, default_missing_value = "-")]
     pub(crate) json: Option<String>,
     /// Rows of the standings to print.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(0..=1_000))]

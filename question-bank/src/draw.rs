@@ -19,8 +19,8 @@ use crate::{
     paper::{Paper, PaperEntry},
 };
 
-/// Tries before a paper is repaired. With the recommended window a paper takes 15 tries on average and 171 at most
-/// among 100,000, so a thousand means that the blueprint is at fault, not chance.
+/// Tries before a paper is repaired. With the recommended window on the sum a paper takes about five tries, so a
+/// thousand means that the blueprint is at fault, not chance.
 pub const MAX_TRIES: u32 = 1_000;
 
 /// The number of the algorithm in this file.

@@ -1,6 +1,6 @@
 //! What must be green: format, lints, docs, tests, licences, and the main job in small.
 
-use crate::{Outcome, demo, shell};
+use crate::{Outcome, demo, readme, shell};
 
 /// Installs what is missing and runs every test.
 pub(crate) fn test() -> Outcome {
@@ -38,5 +38,5 @@ pub(crate) fn run() -> Outcome {
     ] {
         demo::run(&demo::Options::parse(options)?)?;
     }
-    Ok(())
+    readme::run()
 }

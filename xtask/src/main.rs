@@ -3,6 +3,7 @@
 mod ci;
 mod demo;
 mod figures;
+mod readme;
 mod shell;
 
 use std::process::ExitCode;

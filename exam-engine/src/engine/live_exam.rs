@@ -49,7 +49,7 @@ impl LiveExam {
     /// Takes an exam and its files.
     ///
     /// # Errors
-    /// [`Error::Bank`] if the package is damaged.
+    /// [`super::Error::Bank`] if the package is damaged.
     pub fn new(exam: wire::Exam, paper_half: &[u8], secret: &[u8; 32]) -> Result<Self> {
         let half = read_paper_half(paper_half, &exam.paper_hash)?;
         let spec = exam.spec.clone().unwrap_or_default();
