@@ -940,7 +940,7 @@ pub struct StartAttemptRequest {
 /// A running attempt and the right to write to it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StartAttemptResponse {
-    /// Send it as "authorization: Bearer <token>" with every later call.
+    /// Send it in the header `authorization`, behind `Bearer `, with every later call.
     #[prost(string, tag = "1")]
     pub session_token: ::prost::alloc::string::String,
     /// The attempt.
