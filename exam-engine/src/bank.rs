@@ -1,10 +1,12 @@
 //! The bank on disk: draft items and frozen releases, as canonical JSON files in the data folder.
 //!
 //! `bank/items.jsonl` holds one numbered item a line; `bank/releases/0001.json` one release, never changed once written.
+//! Who changes either holds `bank/lock`, so that of two imports at the same time none is lost.
 
 use std::{
     collections::{BTreeMap, HashSet},
-    fs, io,
+    fs::{self, File},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -63,6 +65,7 @@ impl Bank {
     /// # Errors
     /// When the file cannot be read or written; then nothing is added.
     pub fn add(&self, import: &Import) -> io::Result<Added> {
+        let _lock = self.lock()?;
         let mut items = self.items()?;
         let mut known: HashSet<Question> =
             items.iter().map(|entry| question(&entry.item)).collect();
@@ -88,6 +91,14 @@ impl Bank {
         Ok(added)
     }
 
+    /// Waits until nobody else changes the bank, and keeps others out while the file is held.
+    fn lock(&self) -> io::Result<File> {
+        crate::files::make_folder(&self.folder)?;
+        let lock = File::create(self.folder.join("lock"))?;
+        lock.lock()?;
+        Ok(lock)
+    }
+
     fn save(&self, items: &[NumberedItem]) -> io::Result<()> {
         let mut text = Vec::new();
         for item in items {
@@ -102,6 +113,10 @@ impl Bank {
     /// # Errors
     /// When there is nothing to freeze, or files cannot be read or written.
     pub fn release(&self) -> io::Result<Release> {
+        if self.items()?.is_empty() {
+            return Err(io::Error::other(question_bank::Error::EmptyBank));
+        }
+        let _lock = self.lock()?;
         let newest = self.newest_release()?;
         let items = self.items()?;
         if let Some(newest) = newest.as_ref().filter(|newest| newest.items == items) {
@@ -176,4 +191,53 @@ fn invalid(file: &Path, line: usize, error: &serde_json::Error) -> io::Error {
         file.display(),
         file.display()
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use question_bank::import::ImportedItem;
+
+    use super::*;
+
+    fn import(text: &str) -> Import {
+        let item = serde_json::json!({
+            "type": "single_choice",
+            "text": text,
+            "options": [{"text": "x", "pinned": false}, {"text": "y", "pinned": false}],
+            "key": [0],
+            "topic": "",
+            "band": "unstated",
+            "explanation": "",
+            "exclusion_sets": [],
+        });
+        Import {
+            items: vec![ImportedItem {
+                number: 1,
+                line: 1,
+                item: serde_json::from_value(item).unwrap(),
+                problems: vec![],
+            }],
+            problems: vec![],
+        }
+    }
+
+    #[test]
+    fn imports_at_the_same_time_lose_nothing() {
+        const N_IMPORTS: usize = 16;
+        let data = tempfile::tempdir().unwrap();
+        let folder = data.path();
+        std::thread::scope(|scope| {
+            for number in 0..N_IMPORTS {
+                let import = import(&format!("Hỏi {number}?"));
+                scope.spawn(move || Bank::new(folder).add(&import).unwrap());
+            }
+        });
+        let ids: Vec<u32> = Bank::new(data.path())
+            .items()
+            .unwrap()
+            .iter()
+            .map(|entry| entry.id.0)
+            .collect();
+        assert!(ids.into_iter().eq((1..).take(N_IMPORTS)));
+    }
 }

@@ -21,7 +21,11 @@ mod tail_log;
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 pub use close_exam::MAX_CODES;
@@ -49,6 +53,9 @@ use crate::{
 /// Times an operation is tried when other writers come in between. One candidate has one device that writes, so more
 /// than a second try is rare; five tell a loop from bad luck.
 const MAX_TRIES: u32 = 5;
+/// Longest wait for one operation, those before it on the same session included: behind it the client is told to send
+/// again, which it does sooner than its own limit of some ten seconds.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// A client asks again after this many milliseconds.
 pub const NEXT_POLL_MS: u32 = 2_000;
 
@@ -113,6 +120,9 @@ pub enum Error {
     /// There is nothing to publish.
     #[error("no such release")]
     ReleaseNotFound,
+    /// The grader could not score or rank such an exam.
+    #[error("cannot be graded: {0}")]
+    Ungradable(#[from] grader::Error),
     /// Not yet graded, or policy says later.
     #[error("the result is not there yet")]
     ResultNotReady,
@@ -142,6 +152,7 @@ pub struct Engine {
     exams: Registry,
     grader: GraderServiceClient<Channel>,
     grader_token: tonic::metadata::MetadataValue<tonic::metadata::Ascii>,
+    store_was_up: AtomicBool,
 }
 
 impl Engine {
@@ -169,6 +180,7 @@ impl Engine {
             data: data.to_owned(),
             grader: GraderServiceClient::new(grader),
             grader_token: token.parse().expect("hexadecimal digits are ASCII"),
+            store_was_up: AtomicBool::new(true),
         })
     }
 
@@ -269,6 +281,23 @@ impl Engine {
         decide: impl Fn(&Session) -> Result<Option<Change>> + Send + Sync,
         then: impl FnOnce(&Session) -> T + Send,
     ) -> Result<T> {
+        let outcome = tokio::time::timeout(
+            PATIENCE,
+            self.transact_patiently(exam, candidate, decide, then),
+        );
+        outcome.await.unwrap_or_else(|_| {
+            let waited = store::Error::Unavailable(format!("no answer within {PATIENCE:?}"));
+            Err(waited.into())
+        })
+    }
+
+    async fn transact_patiently<T>(
+        &self,
+        exam: &LiveExam,
+        candidate: CandidateId,
+        decide: impl Fn(&Session) -> Result<Option<Change>> + Send + Sync,
+        then: impl FnOnce(&Session) -> T + Send,
+    ) -> Result<T> {
         let key = exam.key(candidate);
         for _ in 0..MAX_TRIES {
             let cell = exam.cell(candidate);
@@ -277,7 +306,11 @@ impl Engine {
                 *slot = self.load(exam, &key).await?;
             }
             let session = slot.as_mut().ok_or(Error::Token)?;
-            let Some(change) = decide(session)? else {
+            let decision = decide(session);
+            if !session.running() {
+                exam.forget(candidate);
+            }
+            let Some(change) = decision? else {
                 return Ok(then(session));
             };
             match self
@@ -300,6 +333,19 @@ impl Engine {
             }
         }
         Err(store::Error::Conflict.into())
+    }
+
+    /// Reports whether the store takes commits; tells the log when that changes.
+    pub async fn store_is_up(&self) -> bool {
+        let outcome = self.store.check().await;
+        let is_up = outcome.is_ok();
+        if is_up != self.store_was_up.swap(is_up, Ordering::Relaxed) {
+            match outcome {
+                Ok(()) => tracing::warn!("the store takes commits again"),
+                Err(error) => tracing::error!(error = %error, "the store takes no commits"),
+            }
+        }
+        is_up
     }
 }
 

@@ -1,37 +1,48 @@
-//! Files that are whole or absent: written beside their place, synced, then renamed.
+//! Files that are whole or absent, and for their owner alone: written beside their place, synced, then renamed.
+//!
+//! The bank holds keys and papers hold questions, so nothing in a data folder is for others to read.
 
 use std::{
-    fs::{self, File, OpenOptions, Permissions},
+    fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Write},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::Path,
 };
 
-/// Writes a file that others may read.
+/// Makes a folder, and those above it, for the owner alone.
 ///
 /// # Errors
-/// Whatever the disk refuses; then the old file stands.
+/// When it cannot be made; the message names it.
+pub fn make_folder(folder: &Path) -> io::Result<()> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(|error| named(folder, &error))
+}
+
+/// Reads a file.
+///
+/// # Errors
+/// When it cannot be read; the message names it.
+pub fn read(file: &Path) -> io::Result<Vec<u8>> {
+    fs::read(file).map_err(|error| named(file, &error))
+}
+
+fn named(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+/// Writes a file.
+///
+/// # Errors
+/// Whatever the disk refuses; then the old file stands. The message names the file.
 pub fn write(file: &Path, bytes: &[u8]) -> io::Result<()> {
-    write_with_mode(file, bytes, 0o644)
+    replace(file, bytes).map_err(|error| named(file, &error))
 }
 
-/// Writes a file for the owner alone.
-///
-/// # Errors
-/// Whatever the disk refuses; then the old file stands.
-pub fn write_secret(file: &Path, bytes: &[u8]) -> io::Result<()> {
-    if let Some(folder) = file.parent() {
-        fs::create_dir_all(folder)?;
-        fs::set_permissions(folder, Permissions::from_mode(0o700))?;
-    }
-    write_with_mode(file, bytes, 0o600)
-}
-
-fn write_with_mode(file: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+fn replace(file: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = file
         .parent()
         .ok_or_else(|| io::Error::other("a file stands in a folder"))?;
-    fs::create_dir_all(folder)?;
+    make_folder(folder)?;
     let mut name = file.file_name().unwrap_or_default().to_owned();
     name.push(".new");
     let beside = folder.join(name);
@@ -39,7 +50,7 @@ fn write_with_mode(file: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
         .write(true)
         .create(true)
         .truncate(true)
-        .mode(mode)
+        .mode(0o600)
         .open(&beside)?;
     new.write_all(bytes)?;
     new.sync_all()?;

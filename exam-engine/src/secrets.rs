@@ -35,29 +35,37 @@ impl Key {
         Ok(Self(bytes))
     }
 
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// When the file is missing, cannot be read, or holds something else; the message names it.
+    pub fn load(file: &Path) -> io::Result<Self> {
+        let text = std::fs::read_to_string(file).map_err(|error| {
+            io::Error::new(error.kind(), format!("{}: {error}", file.display()))
+        })?;
+        let bytes = hex::decode(text.trim())
+            .ok()
+            .and_then(|bytes| bytes.try_into().ok());
+        bytes.map(Self).ok_or_else(|| {
+            io::Error::other(format!(
+                "{}: cần 64 chữ số thập lục phân / 64 hexadecimal digits are expected",
+                file.display()
+            ))
+        })
+    }
+
     /// Reads the file, or makes it.
     ///
     /// # Errors
     /// When the file cannot be read or written, or holds something else.
     pub fn load_or_generate(file: &Path) -> io::Result<Self> {
-        match std::fs::read_to_string(file) {
-            Ok(text) => {
-                let bytes = hex::decode(text.trim())
-                    .ok()
-                    .and_then(|bytes| bytes.try_into().ok());
-                bytes.map(Self).ok_or_else(|| {
-                    io::Error::other(format!(
-                        "{}: cần 64 chữ số thập lục phân / 64 hexadecimal digits are expected",
-                        file.display()
-                    ))
-                })
-            }
+        match Self::load(file) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let key = Self::generate()?;
-                files::write_secret(file, hex::encode(key.0).as_bytes())?;
+                files::write(file, hex::encode(key.0).as_bytes())?;
                 Ok(key)
             }
-            Err(error) => Err(error),
+            other => other,
         }
     }
 }

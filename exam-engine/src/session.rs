@@ -223,6 +223,12 @@ pub enum Error {
         /// The number to send from.
         expected_seq: u32,
     },
+    /// More answers in one attempt than anybody needs.
+    #[error("more than {limit} answers in one attempt")]
+    TooManyAnswers {
+        /// How many are stored at most.
+        limit: u32,
+    },
     /// The token names an attempt that is over, with a newer one begun.
     #[error("a newer attempt has begun")]
     OlderAttempt,

@@ -132,6 +132,9 @@ pub trait SessionStore: Send + Sync + 'static {
         limit: usize,
     ) -> Result<(Vec<CandidateId>, Option<Timestamp>)>;
 
+    /// Checks that commits are taken, as durably as [`SessionStore::durability`] says.
+    async fn check(&self) -> Result<()>;
+
     /// Tells how durable a commit is.
     fn durability(&self) -> Durability;
 }

@@ -5,20 +5,33 @@
 pub enum Error {
     /// The file is not what its name says, or damaged.
     #[error(
-        "không đọc được tệp ({what}); hãy mở tệp bằng {program} rồi lưu lại / cannot read the file ({what}); open it in {program} and save it again"
+        "không đọc được tệp {file} ({what_vi}); hãy mở tệp bằng {program} rồi lưu lại / cannot read the file {file} ({what_en}); open it in {program} and save it again"
     )]
     Unreadable {
-        /// What was wrong, in a few words.
-        what: String,
+        /// Name of the file.
+        file: String,
+        /// What was wrong, in a few Vietnamese words.
+        what_vi: String,
+        /// What was wrong, in a few English words.
+        what_en: String,
         /// Program that can repair it.
         program: &'static str,
     },
-    /// Nothing in the file looks like a question.
-    #[error("không tìm thấy câu hỏi nào: {hint} / no question found: {hint}")]
+    /// Nothing in the file looks like what it was given for: questions, or keys.
+    #[error("{file}: {what_vi} / {file}: {what_en}")]
     NoItems {
-        /// What was looked for.
-        hint: &'static str,
+        /// Name of the file.
+        file: String,
+        /// What was looked for or what to do, Vietnamese.
+        what_vi: String,
+        /// What was looked for or what to do, English.
+        what_en: String,
     },
+    /// The bank has no items yet.
+    #[error(
+        "ngân hàng câu hỏi trống, hãy nhập câu hỏi trước / the bank is empty, import items first"
+    )]
+    EmptyBank,
     /// The blueprint asks for more than the release holds, or makes no sense.
     #[error("ma trận đề không khả thi: {0} / the blueprint cannot be filled: {0}")]
     Infeasible(String),

@@ -71,16 +71,35 @@ pub struct Import {
 }
 
 /// Reads the questions of a Word or Excel file, told apart by content, and their keys from a second file where there
-/// is one: then that file decides, and marks in the first are only compared with it.
+/// is one: then that file decides, and marks and keys in the first are only compared with it.
 ///
 /// # Errors
 ///
 /// [`Error::Unreadable`] if a file is damaged, too large or of another kind; [`Error::NoItems`] if the first holds no
-/// question or the second no key.
+/// question or the second no key. Each names the file it is about.
 pub fn import(file_name: &str, bytes: &[u8], key: Option<(&str, &[u8])>) -> Result<Import> {
     let keys = key
         .map(|(file_name, bytes)| read_keys(file_name, bytes))
-        .transpose()?;
+        .transpose();
+    let given = keys.as_ref().ok().and_then(Clone::clone);
+    let found = read_questions(file_name, bytes, given);
+    let no_question = match &found {
+        Ok(import) => import.items.iter().all(|i| i.item.options.len() < 2),
+        Err(error) => matches!(error, Error::NoItems { .. }),
+    };
+    if no_question && read_keys(file_name, bytes).is_ok() {
+        return Err(Error::NoItems {
+            file: file_name.to_owned(),
+            what_vi: "có vẻ là tệp đáp án; hãy đưa nó vào bằng --key, sau tệp câu hỏi".to_owned(),
+            what_en:
+                "this looks like a key file; give it with --key, behind the file with the questions"
+                    .to_owned(),
+        });
+    }
+    keys.and(found)
+}
+
+fn read_questions(file_name: &str, bytes: &[u8], keys: Option<KeyTable>) -> Result<Import> {
     let mut package = Package::open(file_name, bytes)?;
     match package.kind() {
         Kind::Word => word::import(&mut package, keys),
@@ -95,9 +114,10 @@ fn read_keys(file_name: &str, bytes: &[u8]) -> Result<KeyTable> {
         Kind::Excel => excel::read_keys(&mut package)?,
     };
     if keys.is_empty() {
-        return Err(Error::NoItems {
-            hint: "«Câu | Đáp án» («No. | Key»)",
-        });
+        return Err(package.no_items(
+            "không tìm thấy đáp án nào: «Câu | Đáp án», «1. B»",
+            "no key found: «No. | Key», «1. B»",
+        ));
     }
     Ok(keys)
 }

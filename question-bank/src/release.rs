@@ -64,14 +64,11 @@ impl Release {
     /// Freezes items under a number.
     ///
     /// # Errors
-    /// [`Error::Package`] if there is nothing to freeze or ids repeat.
+    /// [`Error::EmptyBank`] if there is nothing to freeze; [`Error::Package`] if ids repeat.
     pub fn new(number: u32, previous: Option<&Self>, mut items: Vec<NumberedItem>) -> Result<Self> {
         items.sort_by_key(|entry| entry.id);
         if items.is_empty() {
-            return Err(Error::Package(
-                "ngân hàng trống, hãy nhập câu hỏi trước / the bank is empty, import items first"
-                    .to_owned(),
-            ));
+            return Err(Error::EmptyBank);
         }
         if !items.is_sorted_by(|a, b| a.id < b.id) {
             return Err(Error::Package(

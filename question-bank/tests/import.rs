@@ -269,7 +269,60 @@ fn a_key_table_that_does_not_fit_is_reported() {
     assert_eq!(key_of(&found, 1), "B");
 
     let no_key = import("q.docx", &questions, Some(("q2.docx", &docx("<w:p/>"))));
-    assert!(matches!(no_key, Err(Error::NoItems { .. })), "{no_key:?}");
+    assert!(
+        matches!(&no_key, Err(Error::NoItems { file, .. }) if file == "q2.docx"),
+        "{no_key:?}"
+    );
+}
+
+#[test]
+fn a_key_file_is_compared_with_the_keys_that_the_questions_state() {
+    let list = |text: &str| docx(&format!("<w:p><w:r><w:t>{text}</w:t></w:r></w:p>"));
+    let workbook = file("testdata/excel-options-in-cell.xlsx");
+    let with = |key: &str| import("q.xlsx", &workbook, Some(("k.docx", &list(key)))).unwrap();
+
+    let same = with("1-A 2-B 3-C 4-D 5-A 6-B 7-A 8-C");
+    assert!(problems(&same).is_empty(), "{:?}", problems(&same));
+
+    let one_differs = with("1-A 2-A 3-C 4-D 5-A 6-B 7-A 8-C");
+    assert_eq!(problems(&one_differs), [(2, "key_disagrees")]);
+    assert_eq!(key_of(&one_differs, 2), "A");
+    check_messages(&one_differs);
+
+    let of_others = with("1-A 2-B 3-C 11-A 12-B 13-A");
+    let found = problems(&of_others);
+    assert!(found.contains(&(0, "key_table_mismatch")), "{found:?}");
+    check_messages(&of_others);
+
+    let by_lines = file("testdata/word-one-line-options.docx");
+    let other = list("1-A 2-A 3-D 4-A 5-C 6-A");
+    let by_lines = import("q.docx", &by_lines, Some(("k.docx", &other))).unwrap();
+    assert_eq!(problems(&by_lines), [(1, "key_disagrees")]);
+}
+
+#[test]
+fn an_error_names_the_file_it_is_about_once_in_each_language() {
+    let questions = file("testdata/word-two-file-questions.docx");
+    let key = file("testdata/word-two-file-key.docx");
+    let error = import("q.docx", &questions, Some(("k.docx", b"no zip"))).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "không đọc được tệp k.docx (không phải tệp Word hay Excel); hãy mở tệp bằng Word/Excel rồi lưu lại / \
+         cannot read the file k.docx (not a Word or Excel file); open it in Word/Excel and save it again"
+    );
+    let paragraph = |text: &str| format!("<w:p><w:r><w:t>{text}</w:t></w:r></w:p>");
+    let list = docx(&["1. B", "2. A", "3. D"].map(paragraph).concat());
+    for (keys, other) in [
+        (&key, Some(("q.docx", questions.as_slice()))),
+        (&key, None),
+        (&list, None),
+    ] {
+        let swapped = import("k.docx", keys, other).unwrap_err().to_string();
+        assert!(
+            swapped.starts_with("k.docx: ") && swapped.contains("looks like a key file"),
+            "{swapped}"
+        );
+    }
 }
 
 fn key_of(import: &Import, number: u32) -> String {

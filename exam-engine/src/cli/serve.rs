@@ -17,7 +17,7 @@ use crate::{
 };
 
 pub(super) fn run(data: &Path, arguments: &ServeArguments) -> anyhow::Result<()> {
-    std::fs::create_dir_all(data).with_context(|| {
+    crate::files::make_folder(data).with_context(|| {
         format!(
             "không tạo được thư mục dữ liệu / cannot make the data folder {}",
             data.display()

@@ -7,6 +7,7 @@ use super::{Engine, Error, LiveExam, Result};
 use crate::{
     clock::Timestamp,
     session::{Session, Ticket},
+    store,
 };
 
 /// Codes in one message.
@@ -23,6 +24,17 @@ impl Engine {
     /// [`Error::ExamState`] if the exam was never open, or the store.
     pub async fn close_exam(&self, exam_id: &str, end_running: bool) -> Result<(Exam, u64)> {
         let live = self.published(exam_id)?;
+        let exam = self.shut(&live)?;
+        let n_ended = if end_running {
+            self.end_running(&live).await?
+        } else {
+            0
+        };
+        Ok((exam, n_ended))
+    }
+
+    fn shut(&self, live: &LiveExam) -> Result<Exam> {
+        let _writing = self.exams.begin_write();
         let mut exam = live.exam();
         match exam.state() {
             ExamState::Closed => {}
@@ -32,12 +44,7 @@ impl Engine {
             }
             state => return Err(Error::ExamState { state }),
         }
-        let n_ended = if end_running {
-            self.end_running(&live).await?
-        } else {
-            0
-        };
-        Ok((exam, n_ended))
+        Ok(exam)
     }
 
     async fn end_running(&self, exam: &LiveExam) -> Result<u64> {
@@ -55,11 +62,14 @@ impl Engine {
             if running.is_empty() {
                 return Ok(n_ended);
             }
-            for candidate in running {
-                exam.forget(candidate);
-                let decide = |session: &Session| Ok(session.end_by_organizer(self.clock.now()));
-                self.transact(exam, candidate, decide, |_| ()).await?;
-                n_ended += 1;
+            let n_running = running.len();
+            let end = |session: &Session| session.end_by_organizer(&exam.rules, self.clock.now());
+            let n_failed = self.end_attempts(exam, running, end).await;
+            n_ended += (n_running - n_failed) as u64;
+            if n_failed > 0 {
+                return Err(
+                    store::Error::Corrupt(format!("{n_failed} attempts cannot be ended")).into(),
+                );
             }
         }
     }
@@ -84,7 +94,7 @@ impl Engine {
         let edition = Edition::parse(&rules.map_edition).ok_or(Error::ExamNotFound)?;
         let closes_at_ms = rules.rounds.last().map_or(0, |round| round.closes_at_ms);
         let last_second = u32::try_from((closes_at_ms + rules.duration_ms + CODE_LIFE_MS) / 1_000)
-            .unwrap_or(u32::MAX);
+            .expect("rounds end before the year 2100");
         let issue = |ticket: &Ticket| {
             edition
                 .area(&ticket.area)

@@ -11,6 +11,8 @@ use super::{Engine, Error, Result, exam_id};
 const DEFAULT_PARTITIONS: u32 = 16;
 /// Most partitions: a reader keeps a position for each.
 const MAX_PARTITIONS: u32 = 256;
+/// 2100-01-01: a later close is a slip of the keyboard, and access codes count seconds in 32 bits.
+const LATEST_CLOSE_MS: u64 = 4_102_444_800_000;
 const MAX_TITLE_CHARS: usize = 200;
 /// A sitting longer than a day is a course, not an exam; net times fit 30 bits of the ranking.
 const DURATION_MS: std::ops::RangeInclusive<u64> = 1_000..=86_400_000;
@@ -24,6 +26,7 @@ impl Engine {
     /// [`Error::Invalid`] names the field; [`Error::ExamExists`] if the name is taken by a published exam.
     pub fn create_exam(&self, mut spec: ExamSpec) -> Result<Exam> {
         exam_id(&spec.exam_id)?;
+        let _writing = self.exams.begin_write();
         if self
             .exams
             .get(&spec.exam_id)
@@ -118,18 +121,18 @@ fn check_rules(rules: &ExamRules) -> Result<()> {
 }
 
 fn check_rounds(rules: &ExamRules) -> Result<()> {
-    let ordered = rules
+    let ordered = rules.rounds.iter().all(|round| {
+        round.round > 0
+            && round.opens_at_ms < round.closes_at_ms
+            && round.closes_at_ms <= LATEST_CLOSE_MS
+    }) && rules
         .rounds
-        .iter()
-        .all(|round| round.round > 0 && round.opens_at_ms < round.closes_at_ms)
-        && rules
-            .rounds
-            .is_sorted_by(|a, b| a.round < b.round && a.closes_at_ms <= b.opens_at_ms)
+        .is_sorted_by(|a, b| a.round < b.round && a.closes_at_ms <= b.opens_at_ms)
         && !rules.rounds.is_empty();
     require(
         "rules.rounds",
         ordered,
-        "ít nhất một vòng, đánh số tăng dần, mở trước khi đóng, không chồng nhau / at least one, rising numbers, opening before closing, not overlapping",
+        "ít nhất một vòng, đánh số tăng dần, mở trước khi đóng, không chồng nhau, trước năm 2100 / at least one, rising numbers, opening before closing, not overlapping, before 2100",
     )
 }
 

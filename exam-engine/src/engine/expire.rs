@@ -5,28 +5,42 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures::{StreamExt, stream};
+use proto::exam::v1::ExamState;
+
 use super::{Engine, LiveExam, Result};
-use crate::{clock::Timestamp, id::CandidateId, session::Session};
+use crate::{
+    clock::Timestamp,
+    id::CandidateId,
+    session::{Change, Session},
+};
 
 /// Longest sleep between looks at the index: half of the second within which an attempt must end.
 const LONGEST_SLEEP_MS: u64 = 250;
+/// Commits of endings on their way at once: a batch of the embedded store takes 1,024, and answers come in between.
+const MAX_AT_ONCE: usize = 256;
 /// Attempts ended in one turn; the next turn follows at once.
 const MAX_DUE: usize = 256;
 
 impl Engine {
-    /// Runs until dropped: ends attempts of one exam as they become due.
+    /// Ends attempts of one exam as they become due, until the exam is closed and nobody works any more.
     pub async fn expire_attempts(self: Arc<Self>, exam: Arc<LiveExam>) {
         loop {
-            let sleep_ms = self.expire_due(&exam).await.unwrap_or_else(|error| {
-                tracing::warn!(exam.id = %exam.id, error = %error, "deadlines not looked at");
-                LONGEST_SLEEP_MS
-            });
+            let sleep_ms = match self.expire_due(&exam).await {
+                Ok(Some(sleep_ms)) => sleep_ms,
+                Ok(None) if exam.state() == ExamState::Closed => return,
+                Ok(None) => LONGEST_SLEEP_MS,
+                Err(error) => {
+                    tracing::debug!(exam.id = %exam.id, error = %error, "deadlines not looked at");
+                    LONGEST_SLEEP_MS
+                }
+            };
             tokio::time::sleep(Duration::from_millis(sleep_ms)).await;
         }
     }
 
-    /// Ends what is due now; returns how long nothing can become due.
-    async fn expire_due(&self, exam: &LiveExam) -> Result<u64> {
+    /// Ends what is due now; returns how long nothing can become due, or nothing if nobody works.
+    async fn expire_due(&self, exam: &LiveExam) -> Result<Option<u64>> {
         let now = self.clock.now();
         // An alarm stands for its whole millisecond: it is due once that has passed.
         let passed = Timestamp(now.0.saturating_sub(1));
@@ -34,19 +48,40 @@ impl Engine {
             .store
             .due(&exam.id, exam.n_partitions, passed, MAX_DUE)
             .await?;
-        for candidate in &due {
-            self.expire(exam, *candidate).await?;
+        let all = due.len() == MAX_DUE;
+        let end = |session: &Session| session.expire(&exam.rules, self.clock.now());
+        let n_failed = self.end_attempts(exam, due, end).await;
+        if n_failed > 0 {
+            return Ok(Some(LONGEST_SLEEP_MS)); // what cannot be ended now stays in the index
         }
-        if due.len() == MAX_DUE {
-            return Ok(0);
+        if all {
+            return Ok(Some(0));
         }
-        let next_in_ms = next.map_or(LONGEST_SLEEP_MS, |at| at.0.saturating_sub(now.0) + 2);
-        Ok(next_in_ms.min(LONGEST_SLEEP_MS))
+        Ok(next.map(|at| (at.0.saturating_sub(now.0) + 2).min(LONGEST_SLEEP_MS)))
     }
 
-    async fn expire(&self, exam: &LiveExam, candidate: CandidateId) -> Result<()> {
-        exam.forget(candidate); // another engine may have moved the deadline
-        let decide = |session: &Session| Ok(session.expire(&exam.rules, self.clock.now()));
-        self.transact(exam, candidate, decide, |_| ()).await
+    /// Ends attempts, many at once so that they share syncs; returns how many could not be ended. One that cannot be read
+    /// must not keep the others from ending.
+    pub(super) async fn end_attempts(
+        &self,
+        exam: &LiveExam,
+        candidates: Vec<CandidateId>,
+        end: impl Fn(&Session) -> Option<Change> + Send + Sync,
+    ) -> usize {
+        let end = &end;
+        let attempts = candidates.into_iter().map(|candidate| async move {
+            exam.forget(candidate); // another engine may have moved the deadline
+            let decide = |session: &Session| Ok(end(session));
+            let outcome = self.transact(exam, candidate, decide, |_| ()).await;
+            if let Err(error) = &outcome {
+                tracing::error!(exam.id = %exam.id, error = %error, "attempt not ended");
+            }
+            outcome
+        });
+        let outcomes: Vec<Result<()>> = stream::iter(attempts)
+            .buffer_unordered(MAX_AT_ONCE)
+            .collect()
+            .await;
+        outcomes.iter().filter(|outcome| outcome.is_err()).count()
     }
 }

@@ -5,12 +5,15 @@
 use std::time::Duration;
 
 use prost::{Message, bytes::Bytes};
-use proto::{exam::v1::ExamState, grader::v1::ExportResultRequest};
+use proto::{
+    exam::v1::{ExamState, LogEntry},
+    grader::v1::ExportResultRequest,
+};
 use tokio::sync::mpsc;
 use tonic::Code;
 
 use super::{Engine, Error, Result};
-use crate::{clock::Timestamp, secrets::Key};
+use crate::{clock::Timestamp, files, store};
 
 /// Bytes in one piece.
 const PIECE: usize = 256 << 10;
@@ -50,8 +53,8 @@ impl Engine {
         }
         let paths = self.exams.files(exam_id);
         send(&pieces, "exam.bin", live.exam().encode_to_vec()).await;
-        send(&pieces, "paper.bin", std::fs::read(&paths.paper)?).await;
-        let secret = Key::load_or_generate(&paths.secret)?;
+        send(&pieces, "paper.bin", files::read(&paths.paper)?).await;
+        let secret = paths.exam_secret(&live.exam())?;
         send(
             &pieces,
             "secret.hex",
@@ -74,22 +77,27 @@ impl Engine {
         for (partition, end) in (0u32..).zip(ends) {
             let mut position = 0;
             while position < *end {
-                for event in self
+                let events = self
                     .store
                     .read_log(&exam.id, partition, position, super::MAX_ENTRIES)
-                    .await?
-                {
+                    .await?;
+                if events.is_empty() {
+                    let gap = format!("partition {partition} ends at {position}, not at {end}");
+                    return Err(store::Error::Corrupt(gap).into());
+                }
+                for event in events {
                     position += 1;
-                    let event = proto::exam::v1::Event::decode(event)
-                        .map_err(|error| crate::store::Error::Corrupt(error.to_string()))?;
-                    let entry = proto::exam::v1::LogEntry {
+                    let entry = LogEntry {
                         partition,
                         position,
-                        event: Some(event),
+                        event: Some(super::tail_log::decode(event)?),
                     };
                     entry
                         .encode_length_delimited(&mut buffer)
                         .expect("a Vec grows");
+                }
+                if pieces.is_closed() {
+                    return Ok(()); // the reader has gone
                 }
                 if buffer.len() >= PIECE {
                     send(pieces, "log.bin", std::mem::take(&mut buffer)).await;

@@ -11,8 +11,9 @@ impl Engine {
     /// Makes the packages; from then on nothing can be changed.
     ///
     /// # Errors
-    /// [`Error::Bank`] if the blueprint cannot be filled, [`Error::ReleaseNotFound`], [`Error::ExamState`].
+    /// [`Error::Bank`] if the blueprint cannot be filled, [`Error::Ungradable`], [`Error::ReleaseNotFound`], [`Error::ExamState`].
     pub fn publish_exam(&self, exam_id: &str) -> Result<Exam> {
+        let _writing = self.exams.begin_write();
         let mut exam = self.in_state(exam_id, ExamState::Draft)?;
         let mut spec = exam.spec.take().unwrap_or_default();
         let release = self
@@ -23,9 +24,7 @@ impl Engine {
         let blueprint = spec.blueprint.clone().unwrap_or_default();
         let package = release.package(exam_id, &blueprint, Key::generate()?.0)?;
         let paths = self.exams.files(exam_id);
-        let secret = Key::load_or_generate(&paths.secret)?;
-        files::write_secret(&paths.key, &package.key_half)?;
-        files::write(&paths.paper, &package.paper_half)?;
+        let secret = Key::generate()?;
         let hash = |bytes: &[u8]| blake3::hash(bytes).as_bytes().to_vec().into();
         exam.n_items = blueprint
             .sections
@@ -38,6 +37,10 @@ impl Engine {
         exam.paper_hash = hash(&package.paper_half);
         exam.key_hash = hash(&package.key_half);
         exam.secret_commitment = hash(&secret.0);
+        grader::Package::load(&exam, &package.paper_half, &package.key_half)?;
+        files::write(&paths.secret, hex::encode(secret.0).as_bytes())?;
+        files::write(&paths.key, &package.key_half)?;
+        files::write(&paths.paper, &package.paper_half)?;
         self.exams.save(exam.clone())?;
         Ok(exam)
     }
@@ -47,6 +50,7 @@ impl Engine {
     /// # Errors
     /// [`Error::ExamState`] unless the exam is published and not yet open.
     pub fn open_exam(&self, exam_id: &str) -> Result<Exam> {
+        let _writing = self.exams.begin_write();
         let mut exam = self.in_state(exam_id, ExamState::Published)?;
         exam.state = ExamState::Open.into();
         self.exams.save(exam.clone())?;

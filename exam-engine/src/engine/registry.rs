@@ -4,9 +4,11 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fs::{self, File},
+    io,
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    sync::{Arc, RwLock},
+    sync::{Arc, Mutex, MutexGuard, RwLock},
 };
 
 use prost::Message;
@@ -17,7 +19,10 @@ use super::{Error, LiveExam, Result};
 use crate::{files, secrets::Key};
 
 pub(super) struct Registry {
+    /// Held as long as the process uses the folder: exams are read once, so two processes would not know of each other's.
+    _lock: File,
     data: PathBuf,
+    writes: Mutex<()>,
     exams: RwLock<Exams>,
     live: watch::Sender<Vec<Arc<LiveExam>>>,
 }
@@ -49,23 +54,72 @@ impl ExamFiles {
     }
 }
 
+impl ExamFiles {
+    /// Returns the exam secret, checked against the commitment that was published with the exam.
+    pub(crate) fn exam_secret(&self, exam: &wire::Exam) -> Result<Key> {
+        let secret = Key::load(&self.secret)?;
+        if blake3::hash(&secret.0).as_bytes()[..] == exam.secret_commitment[..] {
+            return Ok(secret);
+        }
+        Err(Error::File(io::Error::other(format!(
+            "{}: không phải khóa bốc đề đã cam kết, hãy khôi phục tệp gốc / not the committed exam secret, restore the original file",
+            self.secret.display()
+        ))))
+    }
+}
+
+/// Takes the data folder for this process.
+fn lock(data: &Path) -> Result<File> {
+    let path = data.join("lock");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(&path)?;
+    file.try_lock().map_err(|_| {
+        Error::File(io::Error::other(format!(
+            "thư mục {0} đang được một tiến trình khác dùng, hãy dừng nó trước / another process uses the folder {0}, stop it first",
+            data.display()
+        )))
+    })?;
+    Ok(file)
+}
+
 impl Registry {
     pub(super) fn load(data: &Path) -> Result<Self> {
+        let folder = data.join("exams");
+        files::make_folder(&folder)?;
         let registry = Self {
+            _lock: lock(data)?,
             data: data.to_owned(),
+            writes: Mutex::default(),
             exams: RwLock::default(),
             live: watch::Sender::new(Vec::new()),
         };
-        let folder = data.join("exams");
-        fs::create_dir_all(&folder)?;
         for entry in fs::read_dir(&folder)? {
             let name = entry?.file_name();
             let files = ExamFiles::new(data, &name.to_string_lossy());
-            let exam = wire::Exam::decode(fs::read(&files.exam)?.as_slice())
-                .map_err(|error| damaged(&files.exam, &error))?;
-            registry.insert(exam)?;
+            if !files.exam.exists() {
+                continue; // a crash between making the folder and the file leaves one, and so do desktop programs
+            }
+            if let Err(error) = registry.load_exam(&files) {
+                // One damaged exam must not keep the others from being sat.
+                tracing::error!(exam.file = %files.exam.display(), error = %error, "exam not loaded");
+            }
         }
         Ok(registry)
+    }
+
+    fn load_exam(&self, files: &ExamFiles) -> Result<()> {
+        let exam = wire::Exam::decode(files::read(&files.exam)?.as_slice())
+            .map_err(|error| damaged(&files.exam, &error))?;
+        self.insert(exam)
+    }
+
+    /// Lets one organizer's change of an exam be read, checked and written at a time.
+    pub(super) fn begin_write(&self) -> MutexGuard<'_, ()> {
+        self.writes.lock().expect("no panic under this lock")
     }
 
     pub(super) fn files(&self, exam_id: &str) -> ExamFiles {
@@ -105,12 +159,9 @@ impl Registry {
             }
             None => {
                 let files = self.files(&name);
-                let secret = Key::load_or_generate(&files.secret)?;
-                Some(Arc::new(LiveExam::new(
-                    exam.clone(),
-                    &fs::read(&files.paper)?,
-                    &secret.0,
-                )?))
+                let secret = files.exam_secret(&exam)?;
+                let paper = files::read(&files.paper)?;
+                Some(Arc::new(LiveExam::new(exam.clone(), &paper, &secret.0)?))
             }
         };
         let mut exams = self.exams.write().expect("no panic under this lock");
@@ -179,8 +230,5 @@ impl Registry {
 }
 
 fn damaged(file: &Path, error: &prost::DecodeError) -> Error {
-    Error::File(std::io::Error::other(format!(
-        "{}: {error}",
-        file.display()
-    )))
+    Error::File(io::Error::other(format!("{}: {error}", file.display())))
 }

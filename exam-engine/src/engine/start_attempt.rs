@@ -41,6 +41,7 @@ impl Engine {
         for _ in 0..MAX_TRIES {
             let cell = exam.cell(ticket.candidate);
             let mut slot = cell.lock().await;
+            *slot = None; // whatever happens now, memory must not know less than the store
             // Another engine may have gone on with it: what counts is in the store.
             let prior = self.load(&exam, &key).await?;
             let (mut session, change, step) = self.decide_start(&exam, prior.as_ref(), &ticket)?;
@@ -51,6 +52,8 @@ impl Engine {
             {
                 Ok(version) => session.apply(change, version),
                 Err(store::Error::Conflict) => continue,
+                // The store's clock is past the deadline that this engine's clock has not reached yet.
+                Err(store::Error::TooLate) if step != Step::Start => continue,
                 Err(store::Error::TooLate) => {
                     return Err(session::Error::NotOpen {
                         next_opens_at: None,

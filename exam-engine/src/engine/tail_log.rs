@@ -53,6 +53,6 @@ impl Engine {
     }
 }
 
-fn decode(event: Bytes) -> Result<Event> {
+pub(super) fn decode(event: Bytes) -> Result<Event> {
     Event::decode(event).map_err(|error| store::Error::Corrupt(error.to_string()).into())
 }

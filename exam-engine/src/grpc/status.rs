@@ -25,13 +25,19 @@ pub fn to_status(error: Error) -> Status {
     let (code, facts) = classify(&error);
     match code {
         ErrorCode::Internal | ErrorCode::StoreCorrupt => tracing::error!(error = %error, "refused"),
-        ErrorCode::StoreUnavailable => tracing::warn!(error = %error, "refused"),
+        // One line a call would bury the log; `Engine::store_is_up` tells when the store goes and comes back.
+        ErrorCode::StoreUnavailable => tracing::debug!(error = %error, "refused"),
         _ => {}
     }
     let (grpc_code, sentence) = describe(code);
     let detail = match &error {
         Error::Bank(error) => error.to_string(),
         Error::Invalid { field, what } => format!("{field}: {what}"),
+        Error::Ungradable(error) => {
+            format!(
+                "Không chấm được kỳ thi như vậy: {error} / Such an exam cannot be graded: {error}"
+            )
+        }
         _ => sentence.to_owned(),
     };
     let metadata: HashMap<String, String> = facts
@@ -52,6 +58,7 @@ fn classify(error: &Error) -> (ErrorCode, Facts) {
         Error::Bank(question_bank::Error::Infeasible(_)) => {
             (ErrorCode::BlueprintInfeasible, vec![])
         }
+        Error::Bank(question_bank::Error::EmptyBank) => (ErrorCode::ReleaseNotFound, vec![]),
         Error::Bank(
             question_bank::Error::Package(_)
             | question_bank::Error::Unreadable { .. }
@@ -87,6 +94,10 @@ fn classify(error: &Error) -> (ErrorCode, Facts) {
             ],
         ),
         Error::ReleaseNotFound => (ErrorCode::ReleaseNotFound, vec![]),
+        Error::Ungradable(_) => (
+            ErrorCode::InvalidArgument,
+            vec![("field", "spec".to_owned())],
+        ),
         Error::ResultNotReady => (ErrorCode::ResultNotReady, vec![]),
         Error::Grader(_) | Error::File(_) => (ErrorCode::Internal, vec![]),
     }
@@ -116,6 +127,10 @@ fn classify_session(refusal: &session::Error) -> (ErrorCode, Facts) {
         session::Error::Ended { by } => (
             ErrorCode::AttemptEnded,
             vec![("ended_by", format!("{by:?}").to_lowercase())],
+        ),
+        session::Error::TooManyAnswers { limit } => (
+            ErrorCode::TooManyAnswers,
+            vec![("limit", limit.to_string())],
         ),
         session::Error::OlderAttempt => (ErrorCode::AttemptEnded, vec![]),
         session::Error::AttemptsExhausted { limit } => (
@@ -270,7 +285,7 @@ pub fn describe(code: ErrorCode) -> (Code, &'static str) {
         ),
         ErrorCode::TooManyAnswers => (
             Code::InvalidArgument,
-            "Quá nhiều câu trả lời trong một gói / Too many answers in one message",
+            "Quá nhiều câu trả lời / Too many answers",
         ),
         ErrorCode::TokenInvalid => (
             Code::Unauthenticated,

@@ -10,6 +10,10 @@ use crate::clock::Timestamp;
 /// Longest text response, bytes: short answers, not essays; an entry of the log stays small.
 const MAX_TEXT_BYTES: usize = 2_000;
 
+/// Answers of an attempt for each item of its paper: nobody changes every answer a hundred times, but a program gone
+/// wild fills a disk.
+const MAX_ANSWERS_PER_ITEM: u32 = 100;
+
 /// An answer as sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewAnswer {
@@ -36,6 +40,11 @@ impl Session {
     ) -> Result<Option<Change>, Error> {
         let mut change = self.change(now);
         for answer in answers {
+            if answer.seq == 0 {
+                return Err(Error::AnswerGap {
+                    expected_seq: change.progress.last_seq + 1,
+                });
+            }
             if answer.seq <= self.progress.last_seq {
                 self.check_repeat(answer)?;
                 continue;
@@ -72,6 +81,11 @@ impl Session {
         }
         if let Some((by, _)) = self.progress.ended {
             return Err(Error::Ended { by });
+        }
+        let limit = MAX_ANSWERS_PER_ITEM
+            * u32::try_from(self.answers.len()).expect("papers have at most 200 items");
+        if change.progress.last_seq > limit {
+            return Err(Error::TooManyAnswers { limit });
         }
         if now > self.alarm_at(rules) {
             return Err(Error::DeadlinePassed {

@@ -1,6 +1,6 @@
 //! How an attempt ends, and who ended it.
 
-use super::{Alarm, Chain, Change, Error, Happening, Session};
+use super::{Alarm, Chain, Change, Error, Happening, Rules, Session};
 use crate::clock::Timestamp;
 
 /// Who or what ended an attempt.
@@ -54,13 +54,16 @@ impl Session {
         Ok(Some(change))
     }
 
-    /// Ends the attempt on an organizer's word.
+    /// Ends the attempt on an organizer's word; one whose time is over already ends by its deadline all the same.
     ///
     /// Returns nothing if it has ended already.
     #[must_use]
-    pub fn end_by_organizer(&self, now: Timestamp) -> Option<Change> {
-        self.running()
-            .then(|| self.end(EndedBy::Organizer, now, now))
+    pub fn end_by_organizer(&self, rules: &Rules, now: Timestamp) -> Option<Change> {
+        let is_in_time = self.running() && now <= self.alarm_at(rules);
+        if is_in_time {
+            return Some(self.end(EndedBy::Organizer, now, now));
+        }
+        self.expire(rules, now)
     }
 
     pub(super) fn end(&self, by: EndedBy, ended_at: Timestamp, now: Timestamp) -> Change {

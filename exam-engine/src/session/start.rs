@@ -10,6 +10,11 @@ use crate::{
     id::{CandidateId, ExamId},
 };
 
+/// Attempts of one person where the rules set no limit; graders number them with 16 bits.
+const MAX_ATTEMPTS: u32 = 65_535;
+/// Devices of one attempt: a phone that loses its page takes a new one each time, and a program gone wild fills a disk.
+const MAX_DEVICES: u32 = 1_000;
+
 /// One scored period; half open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Round {
@@ -72,6 +77,7 @@ impl Rules {
         for (wanted, limit) in [
             (attempt, self.attempts_in_all),
             (in_round, self.attempts_per_round),
+            (attempt, MAX_ATTEMPTS),
         ] {
             if limit != 0 && wanted > limit {
                 return Err(Error::AttemptsExhausted { limit });
@@ -136,10 +142,13 @@ impl Session {
     /// Gives the running attempt to the caller's device; older ones may not write any more.
     ///
     /// # Errors
-    /// [`Error::Ended`] if nothing runs.
+    /// [`Error::Ended`] if nothing runs, [`Error::AttemptsExhausted`] after a thousand devices.
     pub fn take_over(&self, rules: &Rules, now: Timestamp) -> Result<Change, Error> {
         if let Some((by, _)) = self.progress.ended {
             return Err(Error::Ended { by });
+        }
+        if self.progress.epoch >= MAX_DEVICES {
+            return Err(Error::AttemptsExhausted { limit: MAX_DEVICES });
         }
         let mut change = self.change(now);
         change.not_after = Some(self.alarm_at(rules));

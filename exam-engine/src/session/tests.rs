@@ -287,3 +287,58 @@ fn changes_that_break_a_promise_are_seen() {
         assert!(invariants::broken_by(&session.progress, &broken).is_some());
     }
 }
+
+#[test]
+fn an_organizer_gives_nobody_more_time() {
+    let session = start(None, OPENS).unwrap();
+    let ended = |now: u64| {
+        session
+            .end_by_organizer(&rules(), Timestamp(now))
+            .unwrap()
+            .progress
+            .ended
+    };
+    assert_eq!(
+        ended(OPENS + 9),
+        Some((EndedBy::Organizer, Timestamp(OPENS + 9)))
+    );
+    let deadline = OPENS + DURATION;
+    assert_eq!(
+        ended(deadline + 5_000),
+        Some((EndedBy::Deadline, Timestamp(deadline)))
+    );
+}
+
+#[test]
+fn attempts_and_devices_without_end_are_refused() {
+    let mut session = start(None, OPENS).unwrap();
+    session.progress.epoch = 1_000;
+    assert_eq!(
+        session.take_over(&rules(), Timestamp(OPENS)).unwrap_err(),
+        Error::AttemptsExhausted { limit: 1_000 }
+    );
+    end(&mut session, OPENS + 1);
+    session.head.attempt = 65_535;
+    let endless = Rules {
+        attempts_per_round: 0,
+        attempts_in_all: 0,
+        ..rules()
+    };
+    let ticket = Ticket {
+        candidate: session.candidate,
+        area: "01".to_owned(),
+        unit: 0,
+    };
+    let next = Session::start(
+        &exam(),
+        &endless,
+        Some(&session),
+        &ticket,
+        Timestamp(OPENS + 2),
+        paper,
+    );
+    assert_eq!(
+        next.unwrap_err(),
+        Error::AttemptsExhausted { limit: 65_535 }
+    );
+}

@@ -12,13 +12,13 @@ use std::{
     path::Path,
     sync::{
         Arc, Mutex, RwLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU8, AtomicU64, Ordering},
     },
     thread::JoinHandle,
 };
 
 use bytes::Bytes;
-use fjall::{Database, Keyspace, KeyspaceCreateOptions};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, Readable};
 use tokio::sync::{mpsc, oneshot};
 
 use self::writer::{MAX_BATCH, Pending, RESERVE_BYTES, Writer};
@@ -38,11 +38,14 @@ pub struct EmbeddedStore {
 
 /// The keyspaces, and what is known of them without asking.
 struct Tables {
+    db: Database,
     exams: Keyspace,
     live: Keyspace,
     log: Keyspace,
     due: Keyspace,
     numbers: RwLock<HashMap<ExamId, ExamNo>>,
+    /// Why nothing is accepted, as the writer's constants say.
+    trouble: AtomicU8,
     /// Last acknowledged position by exam and partition.
     ends: RwLock<HashMap<(ExamNo, u16), u64>>,
 }
@@ -53,6 +56,7 @@ impl EmbeddedStore {
     /// # Errors
     /// [`Error::Unavailable`] says why the folder cannot be used.
     pub fn open(folder: &Path, clock: Arc<dyn Clock>) -> Result<Self> {
+        crate::files::make_folder(folder).map_err(|error| Error::Unavailable(error.to_string()))?;
         let db = Database::builder(folder).open().map_err(|error| match error {
             fjall::Error::Locked => Error::Unavailable(format!(
                 "thư mục {} đang được một tiến trình khác dùng, hãy dừng nó trước / another process uses this folder, stop it first",
@@ -124,11 +128,13 @@ impl Tables {
             numbers.insert(name, number);
         }
         Ok(Self {
+            db: db.clone(),
             exams,
             live: keyspace("live")?,
             log: keyspace("log")?,
             due: keyspace("due")?,
             numbers: RwLock::new(numbers),
+            trouble: AtomicU8::new(writer::FINE),
             ends: RwLock::default(),
         })
     }
@@ -218,7 +224,8 @@ impl SessionStore for EmbeddedStore {
         };
         let prefix = keys::embedded_record(exam, key.candidate);
         let mut record = Record::default();
-        for guard in self.tables.live.prefix(prefix) {
+        // A snapshot: fields of one commit are seen together or not at all.
+        for guard in self.tables.db.snapshot().prefix(&self.tables.live, prefix) {
             let (name, value) = guard.into_inner().map_err(|error| unavailable(&error))?;
             let field = keys::parse_embedded_field(&name[prefix.len()..]);
             let field = field
@@ -312,6 +319,13 @@ impl SessionStore for EmbeddedStore {
             due.push(candidate);
         }
         Ok((due, None))
+    }
+
+    async fn check(&self) -> Result<()> {
+        match self.tables.trouble.load(Ordering::Relaxed) {
+            writer::FINE => Ok(()),
+            trouble => Err(Error::Unavailable(writer::describe(trouble).to_owned())),
+        }
     }
 
     fn durability(&self) -> Durability {

@@ -37,6 +37,11 @@ async fn check_answers(server: TestServer) {
             Some(("expected_seq", "2")),
         ),
         (
+            vec![choice(0, 0, 0)],
+            "ANSWER_GAP",
+            Some(("expected_seq", "1")),
+        ),
+        (
             vec![choice(1, 99, 0)],
             "ANSWER_POSITION_UNKNOWN",
             Some(("position", "99")),
@@ -282,4 +287,63 @@ async fn exams_are_checked_before_the_day() {
             "INVALID_ARGUMENT"
         );
     }
+}
+
+both!(answers_without_end, super::check_endless_answers);
+
+async fn check_endless_answers(server: TestServer) {
+    server.open_exam().await;
+    let mut sitting = server.sit(1).await;
+    let limit = 100 * crate::harness::N_ITEMS;
+    let numbers: Vec<u32> = (1..=limit).collect();
+    for page in numbers.chunks(32) {
+        let answers = page.iter().map(|seq| choice(*seq, 0, seq % 4)).collect();
+        sitting.send(answers).await.unwrap();
+    }
+    let status = sitting
+        .send(vec![choice(limit + 1, 0, 0)])
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (reason(&status).as_str(), fact(&status, "limit")),
+        ("TOO_MANY_ANSWERS", Some(limit.to_string()))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exam_that_cannot_be_graded_is_not_published() {
+    let server = TestServer::start(crate::harness::Backend::Embedded).await;
+    let mut spec = server.spec();
+    spec.rules.as_mut().unwrap().counted_attempt = 99;
+    server.create(spec).await.unwrap();
+    assert_eq!(
+        reason(&server.publish().await.unwrap_err()),
+        "INVALID_ARGUMENT"
+    );
+    assert!(
+        !server.data.path().join("keys").exists(),
+        "nothing half-written"
+    );
+    let mut spec = server.spec();
+    spec.rules.as_mut().unwrap().rounds[0].closes_at_ms = u64::MAX;
+    let status = server.create(spec).await.unwrap_err();
+    assert_eq!(fact(&status, "field").as_deref(), Some("rules.rounds"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_publications_one_is_made() {
+    let server = TestServer::start(crate::harness::Backend::Embedded).await;
+    server.create(server.spec()).await.unwrap();
+    let publications = futures::future::join_all((0..20).map(|_| server.publish())).await;
+    let n_made = publications
+        .iter()
+        .filter(|outcome| outcome.is_ok())
+        .count();
+    assert_eq!(n_made, 1);
+    let refused = publications.into_iter().filter_map(Result::err);
+    assert!(
+        refused
+            .map(|status| reason(&status))
+            .all(|code| code == "EXAM_STATE_WRONG")
+    );
 }

@@ -74,6 +74,17 @@ async fn a_redis_that_forgets_is_refused_with_the_setting_to_change() {
                 "yes",
                 "--appendfsync",
                 "always",
+                "--no-appendfsync-on-rewrite",
+                "yes",
+            ],
+            "no-appendfsync-on-rewrite yes -> no",
+        ),
+        (
+            &[
+                "--appendonly",
+                "yes",
+                "--appendfsync",
+                "always",
                 "--maxmemory-policy",
                 "allkeys-lru",
             ],
@@ -96,4 +107,136 @@ async fn a_redis_that_forgets_is_refused_with_the_setting_to_change() {
             .durability(),
         Durability::Single
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_whose_settings_are_weakened_later_is_noticed() {
+    let server = RedisServer::start();
+    let store = RedisStore::connect(&server.url(), false).await.unwrap();
+    store.check().await.unwrap();
+    let mut connection = redis::Client::open(server.url())
+        .unwrap()
+        .get_connection()
+        .unwrap();
+    let _: () = redis::cmd("CONFIG")
+        .arg(&["SET", "appendfsync", "everysec"])
+        .query(&mut connection)
+        .unwrap();
+    assert!(matches!(store.check().await, Err(Error::WeakSettings(_))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_cannot_be_read_does_not_keep_others_from_ending() {
+    let server = TestServer::start(Backend::Redis).await;
+    server.open_exam().await;
+    let _broken = server.sit(1).await;
+    server.clock.advance_ms(10);
+    let mut sound = server.sit(2).await;
+    let url = server.redis.as_ref().unwrap().url();
+    let mut connection = redis::Client::open(url).unwrap().get_connection().unwrap();
+    let mut pattern = b"kb:{thi-thu:*}:s:".to_vec();
+    pattern.extend([1; 16]);
+    let keys: Vec<Vec<u8>> = redis::cmd("KEYS")
+        .arg(pattern)
+        .query(&mut connection)
+        .unwrap();
+    assert_eq!(keys.len(), 1);
+    let _: () = redis::cmd("HSET")
+        .arg(&keys[0])
+        .arg("p")
+        .arg("rubbish")
+        .query(&mut connection)
+        .unwrap();
+    server.clock.advance_ms(crate::harness::DURATION_MS + 1_500);
+    let begun = std::time::Instant::now();
+    loop {
+        let request = sound.request(proto::exam::v1::GetSessionRequest {});
+        let session = sound
+            .client
+            .get_session(request)
+            .await
+            .unwrap()
+            .into_inner()
+            .session
+            .unwrap();
+        if session.ended {
+            break;
+        }
+        assert!(
+            begun.elapsed() < PATIENCE,
+            "the broken one stops the sound one"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_or_foreign_exam_secret_is_never_replaced() {
+    let mut server = TestServer::start(Backend::Embedded).await;
+    server.open_exam().await;
+    let code = server.code(1).await;
+    let file = server
+        .data
+        .path()
+        .join("secrets")
+        .join(format!("exam-{}.secret", crate::harness::EXAM));
+    let secret = std::fs::read(&file).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    server.restart().await;
+    assert!(!file.exists(), "a new secret would draw other papers");
+    assert_eq!(
+        reason(&server.sit_with(&code, 1).await.map(|_| ()).unwrap_err()),
+        "ACCESS_CODE_INVALID"
+    );
+    std::fs::write(&file, "00".repeat(32)).unwrap();
+    server.restart().await;
+    assert!(
+        server.sit_with(&code, 1).await.is_err(),
+        "not the committed one"
+    );
+    std::fs::write(&file, secret).unwrap();
+    server.restart().await;
+    server.sit_with(&code, 1).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_in_the_data_folder_is_for_others() {
+    use std::os::unix::fs::PermissionsExt;
+    fn walk(folder: &std::path::Path, files: &mut Vec<(std::path::PathBuf, u32)>) {
+        for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            let mode = entry.metadata().unwrap().permissions().mode();
+            if entry.path().is_dir() {
+                if mode.trailing_zeros() < 6 {
+                    walk(&entry.path(), files); // a folder closed to others closes all below it
+                }
+            } else {
+                files.push((entry.path(), mode & 0o077));
+            }
+        }
+    }
+    let server = TestServer::start(Backend::Embedded).await;
+    server.open_exam().await;
+    let mut files = Vec::new();
+    walk(server.data.path(), &mut files);
+    let open: Vec<_> = files
+        .into_iter()
+        .filter(|(_, others)| *others != 0)
+        .collect();
+    assert!(open.is_empty(), "{open:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_processes_on_one_data_folder_are_refused() {
+    let server = TestServer::start(Backend::Redis).await;
+    let url = server.redis.as_ref().unwrap().url();
+    let store = RedisStore::connect(&url, false).await.unwrap();
+    let clock = server.clock.clone();
+    let second = exam_engine::server::Server::start(
+        server.data.path(),
+        std::sync::Arc::new(store),
+        clock,
+        &server.secrets,
+    );
+    let error = second.map(|_| ()).unwrap_err().to_string();
+    assert!(error.contains("another process"), "{error}");
 }

@@ -123,6 +123,22 @@ impl Draft {
         }
     }
 
+    /// The key taken from a table stands; people hear where the questions state another.
+    pub(super) fn compare_key(&mut self, stated: &str, numbers: bool) {
+        if self.key.is_empty() || clean_text(stated).is_empty() {
+            return;
+        }
+        if resolve_key(stated, &self.options, numbers).as_ref() == Ok(&self.key) {
+            return;
+        }
+        let (stated, key) = (quoted(stated), key_text(&self.key));
+        self.warn(
+            "key_disagrees",
+            &format!("câu hỏi ghi đáp án «{stated}» nhưng bảng đáp án ghi {key}; đã lấy {key}, hãy xem lại"),
+            &format!("the questions say «{stated}» but the key table says {key}; {key} was taken, please check"),
+        );
+    }
+
     fn check_texts(&mut self) {
         let n_chars = self.text.chars().count();
         if n_chars == 0 {
@@ -256,6 +272,7 @@ pub(super) fn finish(
     let mut problems = vec![];
     check_numbers(&mut drafts, keys.is_some());
     problems.extend(number_gaps(&drafts, announced));
+    problems.extend(keys.and_then(|keys| keys_of_others(&drafts, keys)));
     problems.extend(keys.and_then(|keys| keys_without_item(&drafts, keys)));
     check_topics(&mut drafts);
     for draft in &mut drafts {
@@ -331,6 +348,28 @@ fn number_gaps(drafts: &[Draft], announced: Option<u32>) -> Vec<Problem> {
         ));
     }
     problems
+}
+
+/// Where most numbers of table and questions do not meet, the table was probably made for other questions.
+fn keys_of_others(drafts: &[Draft], keys: &KeyTable) -> Option<Problem> {
+    let of_items: BTreeSet<u32> = drafts.iter().map(|d| d.number).collect();
+    let of_keys: BTreeSet<u32> = keys.numbers().collect();
+    let n_both = of_items.intersection(&of_keys).count();
+    let n_all = of_items.union(&of_keys).count();
+    if n_both * 2 >= n_all {
+        return None;
+    }
+    let (n_items, n_keys) = (of_items.len(), of_keys.len());
+    Some(document_warning(
+        "key_table_mismatch",
+        keys.get(*of_keys.first()?)?.line,
+        &format!(
+            "bảng đáp án ({n_keys} câu) và câu hỏi ({n_items} câu) chỉ chung {n_both} số câu; có lẽ là đáp án của đề khác"
+        ),
+        &format!(
+            "the key table ({n_keys} numbers) and the questions ({n_items}) share only {n_both} numbers; it may be the key of another paper"
+        ),
+    ))
 }
 
 fn keys_without_item(drafts: &[Draft], keys: &KeyTable) -> Option<Problem> {

@@ -18,7 +18,7 @@ use super::{
     package::Package,
 };
 use crate::{
-    Error, Result,
+    Result,
     item::{Band, clean_text},
 };
 
@@ -40,15 +40,19 @@ pub(super) fn import(package: &mut Package<'_>, keys: Option<KeyTable>) -> Resul
         }
     }
     if drafts.is_empty() {
-        return Err(Error::NoItems {
-            hint: "«Câu hỏi | Đáp án A | Đáp án B | … | Đáp án đúng», «Nội dung | Phương án trả lời | Đáp án», \
-                   «Question | Option 1 | Option 2 | … | Correct Answer»",
-        });
+        return Err(package.no_questions(
+            "«Câu hỏi | Đáp án A | Đáp án B | … | Đáp án đúng», «Nội dung | Phương án trả lời | Đáp án», \
+             «Question | Option 1 | Option 2 | … | Correct Answer»",
+        ));
     }
-    let keys = keys.or(Some(own_keys).filter(|keys| !keys.is_empty()));
+    let keys = keys.or_else(|| Some(own_keys.clone()).filter(|keys| !keys.is_empty()));
     for (draft, stated) in &mut drafts {
         match &keys {
-            Some(keys) => draft.take_key_from(keys),
+            Some(keys) => {
+                draft.take_key_from(keys);
+                draft.compare_key(stated, true);
+                draft.compare_key(own_keys.stated(draft.number), false);
+            }
             None => draft.take_key(stated, true),
         }
     }

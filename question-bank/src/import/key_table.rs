@@ -57,6 +57,11 @@ impl KeyTable {
         self.entries.get(&number)
     }
 
+    /// Returns the key that the table states, as written; empty where it has none.
+    pub(super) fn stated(&self, number: u32) -> &str {
+        self.get(number).map_or("", |entry| &entry.raw)
+    }
+
     /// Reports whether the table names a number twice with different keys.
     pub(super) fn contradicts_itself(&self, number: u32) -> bool {
         self.contradictions.contains(&number)

@@ -153,6 +153,23 @@ impl<'a> Package<'a> {
         )
     }
 
+    /// Makes the error for a file without a question; `forms` are those that are understood.
+    pub(super) fn no_questions(&self, forms: &str) -> Error {
+        self.no_items(
+            &format!("không tìm thấy câu hỏi nào: {forms}"),
+            &format!("no question found: {forms}"),
+        )
+    }
+
+    /// Makes the error for a file that was given for something else.
+    pub(super) fn no_items(&self, vi: &str, en: &str) -> Error {
+        Error::NoItems {
+            file: self.file_name.to_owned(),
+            what_vi: vi.to_owned(),
+            what_en: en.to_owned(),
+        }
+    }
+
     /// Makes the error for this file.
     pub(super) fn unreadable(&self, vi: &str, en: &str) -> Error {
         unreadable(self.file_name, self.kind.program(), vi, en)
@@ -161,7 +178,9 @@ impl<'a> Package<'a> {
 
 fn unreadable(file_name: &str, program: &'static str, vi: &str, en: &str) -> Error {
     Error::Unreadable {
-        what: format!("{file_name}: {vi} [{en}]"),
+        file: file_name.to_owned(),
+        what_vi: vi.to_owned(),
+        what_en: en.to_owned(),
         program,
     }
 }

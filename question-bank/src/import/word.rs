@@ -26,7 +26,7 @@ use super::{
     key_table::{KeyTable, Row},
     package::Package,
 };
-use crate::{Error, Result, item::clean_text};
+use crate::{Result, item::clean_text};
 
 /// Reads a document of questions.
 pub(super) fn import(package: &mut Package<'_>, keys: Option<KeyTable>) -> Result<Import> {
@@ -35,15 +35,17 @@ pub(super) fn import(package: &mut Package<'_>, keys: Option<KeyTable>) -> Resul
     let lines = lines(&blocks, &mut own_keys);
     let found = read_questions(&lines);
     if found.questions.is_empty() {
-        return Err(Error::NoItems {
-            hint: "«Câu 1: …», «A. …», «B. …»",
-        });
+        return Err(package.no_questions("«Câu 1: …», «A. …», «B. …»"));
     }
-    let keys = keys.or(Some(own_keys).filter(|keys| !keys.is_empty()));
+    let keys = keys.or_else(|| Some(own_keys.clone()).filter(|keys| !keys.is_empty()));
     let sign = marks::vote(&found.questions);
     let drafts = found.questions.iter().map(|question| {
         let mut draft = draft(question);
         take_key(&mut draft, question, sign.as_ref(), keys.as_ref());
+        if keys.is_some() {
+            draft.compare_key(question.key.as_deref().unwrap_or_default(), false);
+            draft.compare_key(own_keys.stated(question.number), false);
+        }
         draft
     });
     Ok(finish(

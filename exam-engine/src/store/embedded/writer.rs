@@ -30,6 +30,22 @@ const BATCHES_BETWEEN_CHECKS: u64 = 64;
 /// Stamps kept in memory, 48 bytes each; beyond it they are forgotten and read again.
 const MAX_STAMPS: usize = 2_000_000;
 
+/// Commits are taken.
+pub(super) const FINE: u8 = 0;
+/// The reserve is touched; commits are taken again once there is room.
+pub(super) const DISK_FULL: u8 = 1;
+/// A write failed; the database must not be used any more.
+pub(super) const HAS_FAILED: u8 = 2;
+
+/// Says what to do about it.
+pub(super) fn describe(trouble: u8) -> &'static str {
+    if trouble == DISK_FULL {
+        "ổ đĩa sắp đầy, hãy giải phóng dung lượng / the disk is almost full, make room"
+    } else {
+        "đĩa ghi lỗi, cần khởi động lại / writing failed, a restart is needed"
+    }
+}
+
 /// A commit waiting for the writer.
 pub(super) struct Pending {
     pub(super) key: SessionKey,
@@ -43,9 +59,6 @@ pub(super) struct Writer {
     tables: Arc<Tables>,
     reserve_bytes: Arc<AtomicU64>,
     clock: Arc<dyn Clock>,
-    disk_is_full: bool,
-    /// The database must not be used any more.
-    has_failed: bool,
     /// With the number of the batch that wrote it last.
     stamps: HashMap<(ExamNo, CandidateId), (Stamp, u64)>,
     n_batches: u64,
@@ -67,8 +80,6 @@ impl Writer {
             tables,
             reserve_bytes,
             clock,
-            disk_is_full: false,
-            has_failed: false,
             stamps: HashMap::new(),
             n_batches: 0,
             ends: HashMap::new(),
@@ -79,41 +90,35 @@ impl Writer {
     pub(super) fn run(mut self, mut receiver: mpsc::Receiver<Pending>) {
         let mut waiting = Vec::with_capacity(MAX_BATCH);
         while receiver.blocking_recv_many(&mut waiting, MAX_BATCH) > 0 {
-            if self.n_batches.is_multiple_of(BATCHES_BETWEEN_CHECKS) || self.disk_is_full {
+            if self.n_batches.is_multiple_of(BATCHES_BETWEEN_CHECKS) || self.trouble() == DISK_FULL
+            {
                 self.check_disk();
             }
             self.n_batches += 1;
-            match self.refusal() {
-                None => self.write(waiting.drain(..)),
-                Some(refusal) => {
+            match self.trouble() {
+                FINE => self.write(waiting.drain(..)),
+                trouble => {
                     for pending in waiting.drain(..) {
                         let _ = pending
                             .done
-                            .send(Err(Error::Unavailable(refusal.to_owned()))); // the caller may have given up
+                            .send(Err(Error::Unavailable(describe(trouble).to_owned()))); // the caller may have given up
                     }
                 }
             }
         }
     }
 
-    fn refusal(&self) -> Option<&'static str> {
-        match (self.has_failed, self.disk_is_full) {
-            (true, _) => {
-                Some("đĩa ghi lỗi, cần khởi động lại / writing failed, a restart is needed")
-            }
-            (false, true) => Some(
-                "ổ đĩa sắp đầy, hãy giải phóng dung lượng / the disk is almost full, make room",
-            ),
-            (false, false) => None,
-        }
+    fn trouble(&self) -> u8 {
+        self.tables.trouble.load(Ordering::Relaxed)
     }
 
     fn check_disk(&mut self) {
         let free = rustix::fs::statvfs(&self.folder)
             .map_or(u64::MAX, |stat| stat.f_bavail.saturating_mul(stat.f_frsize));
         let is_full = free < self.reserve_bytes.load(Ordering::Relaxed);
-        if is_full != std::mem::replace(&mut self.disk_is_full, is_full) {
-            tracing::error!(disk.full = is_full, disk.free_bytes = free, "disk reserve");
+        let trouble = if is_full { DISK_FULL } else { FINE };
+        if self.trouble() != HAS_FAILED {
+            self.tables.trouble.store(trouble, Ordering::Relaxed);
         }
     }
 
@@ -146,7 +151,7 @@ impl Writer {
                 .extend(self.ends.drain()),
             Err(error) => {
                 tracing::error!(error = %error, "batch not written");
-                self.has_failed = true;
+                self.tables.trouble.store(HAS_FAILED, Ordering::Relaxed);
             }
         }
         for (done, version) in accepted {
@@ -254,18 +259,22 @@ impl Writer {
         candidate: CandidateId,
         written: &[(Field, Bytes)],
     ) -> Result<()> {
+        let mut dropped = Vec::new();
         for guard in self
             .tables
             .live
             .prefix(keys::embedded_record(exam, candidate))
         {
             let name = guard.key().map_err(|error| unavailable(&error))?;
-            if !written
-                .iter()
-                .any(|(field, _)| name[..] == keys::embedded_field(exam, candidate, *field))
-            {
-                batch.remove(&self.tables.live, name);
+            let is_written = |(field, _): &(Field, Bytes)| {
+                name[..] == keys::embedded_field(exam, candidate, *field)
+            };
+            if !written.iter().any(is_written) {
+                dropped.push(name);
             }
+        }
+        for name in dropped {
+            batch.remove(&self.tables.live, name);
         }
         Ok(())
     }
