@@ -9,5 +9,6 @@ mod harness;
 mod kill;
 mod redis_server;
 mod rpc_coverage;
+mod sim;
 mod sitting;
 mod store_suite;
