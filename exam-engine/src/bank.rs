@@ -93,7 +93,7 @@ impl Bank {
 
     /// Waits until nobody else changes the bank, and keeps others out while the file is held.
     fn lock(&self) -> io::Result<File> {
-        crate::files::make_folder(&self.folder)?;
+        files::make_folder(&self.folder)?;
         let lock = File::create(self.folder.join("lock"))?;
         lock.lock()?;
         Ok(lock)

@@ -2,15 +2,26 @@
 //!
 //! `bank` works on the data folder alone; `exam` commands call a running server as an organizer.
 
+mod serve;
+
 mod bank;
+
 mod client;
 mod exam;
-mod paper;
-mod results;
-mod serve;
 mod spec;
 
-use std::path::PathBuf;
+mod archive;
+mod codes;
+mod results;
+mod watch;
+
+mod paper;
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    process,
+};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -47,7 +58,7 @@ pub struct ServeArguments {
     #[arg(long, env = "EXAM_LISTEN", default_value = "127.0.0.1:7800")]
     pub listen: String,
     /// Dùng Redis hoặc Valkey thay cho kho nhúng / use Redis or Valkey instead of the embedded store.
-    #[arg(long, env = "EXAM_REDIS")]
+    #[arg(long, env = "EXAM_REDIS", hide_env_values = true)] // it may hold a password
     pub redis: Option<String>,
     /// Thi thử: chấp nhận Redis chưa đủ bền / rehearsal: accept a Redis that is not durable.
     #[arg(long, env = "EXAM_PRACTICE")]
@@ -122,7 +133,23 @@ enum ExamCommand {
     },
     /// Liệt kê các kỳ thi / list exams.
     List,
-    /// Cấp mã dự thi: đọc CSV `mã thí sinh (32 chữ số hex),mã tỉnh`, in thêm cột mã / issue access codes for a CSV of candidate id and area.
+    /// Theo dõi số bài đang làm, đã nộp đến khi bấm Ctrl+C / watch how many work and have submitted until Ctrl+C.
+    Watch {
+        /// Tên kỳ thi / name of the exam.
+        id: String,
+    },
+    /// Xem bảng xếp hạng / show the standings.
+    Standings {
+        /// Tên kỳ thi / name of the exam.
+        id: String,
+        /// Mã tỉnh; không ghi là cả nước / area code; none is nationwide.
+        #[arg(long)]
+        area: Option<String>,
+        /// Số dòng / number of rows.
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+        limit: u32,
+    },
+    /// Cấp mã dự thi: đọc CSV `mã thí sinh (32 chữ số hex),mã tỉnh` (hoặc `;`), in thêm cột mã / issue access codes for a CSV of candidate id and area.
     Codes {
         /// Tên kỳ thi / name of the exam.
         id: String,
@@ -144,7 +171,7 @@ enum ExamCommand {
     Archive {
         /// Tên kỳ thi / name of the exam.
         id: String,
-        /// Thư mục nhận / folder to write to.
+        /// Thư mục nhận, mới hoặc trống / folder to write to, new or empty.
         folder: PathBuf,
     },
 }
@@ -201,8 +228,14 @@ pub fn print_error(error: &anyhow::Error) {
     eprintln!("lỗi / error: {error:#}");
 }
 
-/// Prints a line for a person or a script.
-#[expect(clippy::print_stdout, reason = "the command line speaks to a person")]
+/// Prints a line for a person or a script. A reader that has gone (`| head`) ends the program quietly.
 fn say(line: impl std::fmt::Display) {
-    println!("{line}");
+    match writeln!(io::stdout(), "{line}") {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => process::exit(0),
+        Err(error) => {
+            print_error(&anyhow::Error::new(error).context("không in ra được / cannot print"));
+            process::exit(1);
+        }
+    }
 }

@@ -261,6 +261,35 @@ mod tests {
         );
     }
 
+    /// Expected values by Python's `hmac`, from docs/FORMATS.md, section 3.
+    #[test]
+    fn a_receipt_is_signed_as_the_format_says() {
+        let exam = ExamId::parse("thi-thu").unwrap();
+        let chain: Chain = std::array::from_fn(|index| 0x20 + u8::try_from(index).unwrap());
+        let facts = ReceiptFacts {
+            exam: &exam,
+            candidate: CandidateId(std::array::from_fn(|index| u8::try_from(index).unwrap())),
+            attempt: 2,
+            seq: 300,
+            chain: &chain,
+            at: Timestamp(1_764_000_000_123),
+            durability: Durability::Single,
+        };
+        let signer = Signer::new(&Key([7; 32]), &Key([8; 32]), &Key([1; 32]));
+        assert_eq!(
+            hex::encode(signer.receipt_mac(&facts)),
+            "f8cbc2f0d91d3585ab687676c76058689f23cbd796345b89d5dd4f56f8647f3a"
+        );
+        let practice = ReceiptFacts {
+            durability: Durability::Practice,
+            ..facts
+        };
+        assert_eq!(
+            hex::encode(signer.receipt_mac(&practice)),
+            "851dbed412aeeccac114b21ace1c60f2e38f96c437b4b934ec551238dbeea344"
+        );
+    }
+
     #[test]
     fn any_changed_character_is_seen() {
         let code = signer(1).issue_code([3; 8], &ticket(), 1_000);

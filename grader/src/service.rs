@@ -190,7 +190,7 @@ impl Graders {
             refusal(
                 Code::NotFound,
                 ErrorCode::ExamNotFound,
-                "this grader follows no such exam",
+                "Không có kỳ thi này / There is no such exam",
                 &[],
             )
         })
@@ -269,11 +269,13 @@ impl LiveState {
     /// Says what still keeps the result back.
     fn not_ready(&self, ends: &[u64]) -> Option<&'static str> {
         if self.fold.positions() != ends {
-            Some("the log is not folded to exactly these positions")
+            Some(
+                "Nhật ký chưa chấm đến đúng các vị trí này / The log is not folded to exactly these positions",
+            )
         } else if self.fold.n_working() > 0 {
-            Some("attempts are running")
+            Some("Còn lượt đang làm bài / Attempts are running")
         } else if self.fold.n_quarantined() > 0 {
-            Some("entries are quarantined")
+            Some("Có mục nhật ký bị cách ly / Entries are quarantined")
         } else {
             None
         }
@@ -317,7 +319,7 @@ impl GraderService for Graders {
         let state = live.read();
         own_standing(&state.fold, &candidate, request.attempt)
             .map(Response::new)
-            .ok_or_else(|| not_ready("the attempt has not ended or is not graded yet"))
+            .ok_or_else(|| not_ready("Lượt thi chưa kết thúc hoặc chưa chấm xong / The attempt has not ended or is not graded yet"))
     }
 
     async fn get_counts(&self, request: Request<GetCountsRequest>) -> Answer<GetCountsResponse> {
@@ -362,7 +364,7 @@ impl GraderService for Graders {
         });
         let files = files
             .await
-            .map_err(|_| internal("the result could not be written"))??;
+            .map_err(|_| internal("Không ghi được kết quả / The result could not be written"))??;
         let pieces = files
             .into_iter()
             .flat_map(|(file, bytes)| pieces(file, bytes));
@@ -454,7 +456,7 @@ fn invalid(field: &str) -> Status {
     refusal(
         Code::InvalidArgument,
         ErrorCode::InvalidArgument,
-        "a field is missing or out of its range",
+        "Có trường thiếu hoặc sai / A field is missing or out of its range",
         &[("field", field)],
     )
 }
@@ -874,7 +876,10 @@ mod tests {
         rig.engine.set(&log);
         rig.caught_up(&log).await;
         let status = rig.export(&log.positions.clone()).await.unwrap_err();
-        assert_eq!(status.message(), "attempts are running");
+        assert_eq!(
+            status.message(),
+            "Còn lượt đang làm bài / Attempts are running"
+        );
 
         log.end(candidate(50), 1, 1_000, EndedBy::Deadline);
         rig.engine.set(&log);
@@ -885,7 +890,10 @@ mod tests {
         rig.engine.set(&log);
         rig.caught_up(&log).await;
         let status = rig.export(&log.positions.clone()).await.unwrap_err();
-        assert_eq!(status.message(), "entries are quarantined");
+        assert_eq!(
+            status.message(),
+            "Có mục nhật ký bị cách ly / Entries are quarantined"
+        );
     }
 
     #[test]

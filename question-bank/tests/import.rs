@@ -289,9 +289,14 @@ fn a_key_file_is_compared_with_the_keys_that_the_questions_state() {
     assert_eq!(key_of(&one_differs, 2), "A");
     check_messages(&one_differs);
 
-    let of_others = with("1-A 2-B 3-C 11-A 12-B 13-A");
+    let of_others = with("1-B 2-B 3-C 11-A 12-B 13-A");
     let found = problems(&of_others);
     assert!(found.contains(&(0, "key_table_mismatch")), "{found:?}");
+    assert!(
+        held_back(&of_others).contains(&1),
+        "a table of others decides nothing"
+    );
+    assert!(!held_back(&one_differs).contains(&2));
     check_messages(&of_others);
 
     let by_lines = file("testdata/word-one-line-options.docx");

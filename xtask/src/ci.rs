@@ -1,6 +1,6 @@
-//! What must be green: format, lints, docs, tests, licences, and the main job in small.
+//! What must be green: format, lints, docs, licences (if cargo-deny is there), tests, and the main job in small.
 
-use crate::{Outcome, demo, readme, shell};
+use crate::{Outcome, demo, readme, say, shell};
 
 /// Installs what is missing and runs every test.
 pub(crate) fn test() -> Outcome {
@@ -11,6 +11,18 @@ pub(crate) fn test() -> Outcome {
         shell::cargo(&["test", "--workspace"], &[])?;
     }
     shell::cargo(&["test", "--workspace", "--doc"], &["--quiet"])
+}
+
+/// Checks licences, banned crates and sources (deny.toml) where cargo-deny is installed: to build it here would take
+/// longer than everything else together.
+fn licences() -> Outcome {
+    if shell::exists("cargo-deny") {
+        return shell::cargo(&["deny", "check", "licenses", "bans", "sources"], &[]);
+    }
+    say(
+        "bỏ qua: giấy phép, vì chưa cài cargo-deny / skipped: licences, cargo-deny is not installed",
+    );
+    Ok(())
 }
 
 /// Runs what CI runs.
@@ -31,6 +43,7 @@ pub(crate) fn run() -> Outcome {
             "--quiet",
         ],
     )?;
+    licences()?;
     test()?;
     for options in [
         ["--candidates", "2000", "--exit"].as_slice(),

@@ -1,4 +1,6 @@
 //! A whole contest by one command: bank, exam, thousands of candidates, results, verdict.
+//!
+//! The verdict is the last line, but for the address of a server that stays up.
 
 use std::{
     fs,
@@ -17,6 +19,8 @@ const EXAM: &str = "tim-hieu-viet-nam";
 /// Time for an attempt in the demo, seconds: long enough for 20 simulated answers, short enough to watch it end.
 const DURATION_S: u32 = 25;
 const ARRIVALS_S: u32 = 15;
+/// As many as loadtest plays.
+const MAX_CANDIDATES: u32 = 200_000;
 
 pub(crate) struct Options {
     candidates: u32,
@@ -40,9 +44,10 @@ impl Options {
                     let number = words
                         .next()
                         .and_then(|text| text.parse().ok())
-                        .filter(|n| (1..=1_000_000).contains(n));
-                    options.candidates = number
-                        .ok_or("--candidates: số từ 1 đến 1000000 / a number from 1 to 1000000")?;
+                        .filter(|n| (1..=MAX_CANDIDATES).contains(n));
+                    options.candidates = number.ok_or_else(|| {
+                        format!("--candidates: số từ 1 đến {MAX_CANDIDATES} / a number from 1 to {MAX_CANDIDATES}")
+                    })?;
                 }
                 other => return Err(format!("demo: không hiểu / not understood: {other}")),
             }
@@ -94,13 +99,14 @@ pub(crate) fn run(options: &Options) -> Outcome {
     fs::write(&spec, exam_file(options.candidates)).map_err(|error| error.to_string())?;
     exam.run(&["exam", "--server", &url, "create", &spec.to_string_lossy()])?;
     exam.run(&["exam", "--server", &url, "open", EXAM])?;
-    let verdict = contest(options, &url, &data, &folder);
+    let (verdict, outcome) = contest(options, &url, &data, &folder)?;
     say(&format!(
         "biên dịch / build {:.0} s, tất cả / in all {:.0} s",
         built.as_secs_f64(),
         begun.elapsed().as_secs_f64()
     ));
-    verdict?;
+    say(&verdict);
+    outcome?;
     if options.exit {
         return Ok(());
     }
@@ -115,12 +121,13 @@ pub(crate) fn run(options: &Options) -> Outcome {
         .map_err(|error| error.to_string())
 }
 
-fn contest(options: &Options, url: &str, data: &Path, folder: &Path) -> Outcome {
+/// Plays the contest; returns the line with the verdict, and whether it is a good one.
+fn contest(options: &Options, url: &str, data: &Path, folder: &Path) -> Outcome<(String, Outcome)> {
     let token = data.join("secrets/organizer.token");
     let archive = folder.join("archive");
     let report = folder.join("report.json");
-    shell::run(
-        &release_program("loadtest").to_string_lossy(),
+    shell::run_but_last_line(
+        &release_program("loadtest"),
         &[
             "run",
             "--server",
@@ -270,4 +277,19 @@ fn registered(candidates: u32) -> Vec<(String, u32)> {
         .iter()
         .map(|code| ((*code).to_owned(), candidates * weight(code) / total + 1))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn candidates_are_as_many_as_loadtest_plays() {
+        let candidates =
+            |number| Options::parse(&["--candidates", number]).map(|options| options.candidates);
+        assert_eq!(candidates("200000"), Ok(200_000));
+        for wrong in ["0", "200001", "many"] {
+            assert!(candidates(wrong).is_err(), "{wrong}");
+        }
+    }
 }

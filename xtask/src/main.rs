@@ -1,4 +1,4 @@
-//! Developer commands, std only: `cargo xtask demo | test | ci | figures | codegen | load`.
+//! Developer commands, std only: `cargo xtask demo | test | ci | figures | bench | codegen`.
 
 mod ci;
 mod demo;

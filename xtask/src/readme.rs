@@ -1,20 +1,24 @@
 //! Runs the README's walk through the program as written, so that a newcomer is not the first to try it.
 //!
-//! Three things differ from a terminal: what was built already is not built again, the server runs in the background,
-//! and the sample exam gets times of today, as the README tells its reader to do.
+//! Four things differ from a terminal: what was built already is not built again, the server runs in the background,
+//! the sample exam gets times of today, as the README tells its reader to do, and the port is one that is free here
+//! (`EXAM_LISTEN` and `EXAM_SERVER`) instead of 7800.
 
-use std::{fs, os::unix::fs::symlink};
+use std::{fs, net::TcpListener, os::unix::fs::symlink};
 
 use crate::{Outcome, shell};
 
 const SERVE: &str = "exam serve ";
+/// The server's address as the README names it.
+const SERVER: &str = "http://127.0.0.1:7800";
 const TEMPLATE: &str = "exam exam template > week1.json";
 
 /// Runs the commands in a folder of their own.
 pub(crate) fn run() -> Outcome {
     let root = shell::root();
     let readme = fs::read_to_string(root.join("README.md")).map_err(|error| error.to_string())?;
-    let script = script(&commands(&readme))?;
+    let address = free_address().map_err(|error| error.to_string())?;
+    let script = script(&commands(&readme), &address)?;
     let folder = root.join("target/readme");
     let _ = fs::remove_dir_all(&folder); // there may be none
     fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
@@ -33,10 +37,18 @@ pub(crate) fn run() -> Outcome {
             "-C",
             &folder.to_string_lossy(),
             &path,
+            &format!("EXAM_LISTEN={address}"),
+            &format!("EXAM_SERVER=http://{address}"),
             "bash",
             &file.to_string_lossy(),
         ],
     )
+}
+
+/// Takes a port that is free now and releases it for the server.
+fn free_address() -> std::io::Result<String> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    Ok(listener.local_addr()?.to_string())
 }
 
 /// Returns the lines of all shell blocks.
@@ -53,7 +65,7 @@ fn commands(readme: &str) -> Vec<&str> {
     lines
 }
 
-fn script(commands: &[&str]) -> Outcome<String> {
+fn script(commands: &[&str], address: &str) -> Outcome<String> {
     let mut script = String::from("set -euxo pipefail\n");
     let (mut serves, mut has_template) = (false, false);
     for line in commands {
@@ -66,7 +78,7 @@ fn script(commands: &[&str]) -> Outcome<String> {
             script.push_str("for _ in $(seq 100); do [ -f data/secrets/organizer.token ] && break; sleep 0.1; done; sleep 1\n");
             continue;
         }
-        script.push_str(line);
+        script.push_str(&line.replace(SERVER, &format!("http://{address}")));
         script.push('\n');
         if *line == TEMPLATE {
             has_template = true;
@@ -79,5 +91,22 @@ fn script(commands: &[&str]) -> Outcome<String> {
         Err(format!(
             "README.md: thiếu lệnh / lacks the commands `{SERVE}` and `{TEMPLATE}`"
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_walk_takes_the_port_it_is_given() {
+        let lines = [
+            "exam serve            # http://127.0.0.1:7800, data in ./data",
+            TEMPLATE,
+            "loadtest run --server http://127.0.0.1:7800 --exam x",
+        ];
+        let script = script(&lines, "127.0.0.1:9").unwrap();
+        assert!(script.contains("loadtest run --server http://127.0.0.1:9 --exam x\n"));
+        assert!(!script.contains("7800"));
     }
 }

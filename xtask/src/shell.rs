@@ -1,6 +1,7 @@
 //! Runs other programs: says what it runs, fails with what failed.
 
 use std::{
+    io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
@@ -27,6 +28,38 @@ pub(crate) fn run(program: &str, arguments: &[&str]) -> Outcome {
     } else {
         Err(format!("{program} {} → {status}", arguments.join(" ")))
     }
+}
+
+/// Runs a program and shows what it prints but the last line, which is returned with how the program ended.
+pub(crate) fn run_but_last_line(program: &Path, arguments: &[&str]) -> Outcome<(String, Outcome)> {
+    let name = program.display();
+    say(&format!("$ {name} {}", arguments.join(" ")));
+    let mut child = Command::new(program)
+        .args(arguments)
+        .current_dir(root())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|error| format!("{name}: {error}"))?;
+    let stdout = child.stdout.take().ok_or("the program has no output")?;
+    let mut child = Started(child);
+    let last = show_but_last(BufReader::new(stdout), say).map_err(|error| error.to_string())?;
+    let status = child.0.wait().map_err(|error| error.to_string())?;
+    let outcome = if status.success() {
+        Ok(())
+    } else {
+        Err(format!("{name} → {status}"))
+    };
+    Ok((last, outcome))
+}
+
+fn show_but_last(lines: impl BufRead, mut show: impl FnMut(&str)) -> std::io::Result<String> {
+    let mut last: Option<String> = None;
+    for line in lines.lines() {
+        if let Some(earlier) = last.replace(line?) {
+            show(&earlier);
+        }
+    }
+    Ok(last.unwrap_or_default())
 }
 
 /// Runs a program and returns what it prints; its errors go to the screen.
@@ -100,5 +133,27 @@ impl Drop for Started {
     fn drop(&mut self) {
         let _ = self.0.kill(); // it may have ended by itself
         let _ = self.0.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, shown: &[&str], held: &str) {
+        let mut lines = Vec::new();
+        let last = show_but_last(text.as_bytes(), |line| lines.push(line.to_owned())).unwrap();
+        assert_eq!(
+            (lines, last.as_str()),
+            (shown.iter().map(|line| (*line).to_owned()).collect(), held)
+        );
+    }
+
+    #[test]
+    fn the_last_line_is_held_back() {
+        check("a\n\nverdict: ok\n", &["a", ""], "verdict: ok");
+        check("verdict: ok", &[], "verdict: ok");
+        check("", &[], "");
     }
 }

@@ -11,16 +11,14 @@ fn main() -> ExitCode {
         names.extend(KNOWN.map(str::to_owned));
     }
     for name in names {
-        let Some(figures) = measure(&name, &Scale::FULL) else {
+        let Some(figure) = measure(&name, &Scale::FULL) else {
             eprintln!(
                 "không đo được {name}; có: {} / {name} is not measured here",
                 KNOWN.join(" ")
             );
             return ExitCode::FAILURE;
         };
-        for figure in figures {
-            println!("{figure}");
-        }
+        println!("{figure}");
     }
     ExitCode::SUCCESS
 }

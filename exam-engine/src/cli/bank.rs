@@ -3,7 +3,7 @@
 use std::{fs, path::Path, time::Duration};
 
 use anyhow::Context;
-use indicatif::ProgressBar;
+use indicatif::{ProgressBar, ProgressFinish};
 use question_bank::import::{Import, Problem, Severity};
 use serde_json::{Value, json};
 
@@ -20,7 +20,7 @@ pub(super) fn import(
     as_json: bool,
     dry_run: bool,
 ) -> anyhow::Result<()> {
-    let progress = ProgressBar::new_spinner();
+    let progress = ProgressBar::new_spinner().with_finish(ProgressFinish::AndClear);
     progress.enable_steady_tick(Duration::from_millis(100));
     progress.set_message(format!("đọc / reading {}", file.display()));
     let bytes = read(file)?;
@@ -33,19 +33,20 @@ pub(super) fn import(
     };
     let key_name = key.map(name);
     let key = key_name.as_deref().zip(key_bytes.as_deref());
-    let import = question_bank::import::import(&name(file), &bytes, key)
-        .with_context(|| file.display().to_string())?;
+    let import = question_bank::import::import(&name(file), &bytes, key)?;
+    // Printing comes last: a reader that goes away must not keep the items out of the bank.
+    let added = if dry_run {
+        None
+    } else {
+        Some(Bank::new(data).add(&import)?)
+    };
     progress.finish_and_clear();
     if as_json {
         say(to_json(&import));
-    } else {
-        report(&import);
-    }
-    if dry_run {
         return Ok(());
     }
-    let added = Bank::new(data).add(&import)?;
-    if !as_json {
+    report(&import);
+    if let Some(added) = added {
         say(format_args!(
             "Đã thêm {} câu mới; {} câu đã có; {} câu giữ lại chờ sửa / {} new items, {} known, {} held back",
             added.n_new,

@@ -1,8 +1,9 @@
 //! Calls a running server as an organizer.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
 use anyhow::Context;
+use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use proto::exam::v1::{ExportExamRequest, organizer_service_client::OrganizerServiceClient};
 use tonic::{
     Request, Status,
@@ -10,6 +11,7 @@ use tonic::{
     service::{Interceptor, interceptor::InterceptedService},
     transport::{Channel, Endpoint},
 };
+use tonic_types::StatusExt;
 
 /// Archives travel in pieces of 256 KiB; a page of standings stays below.
 const MAX_MESSAGE_BYTES: usize = 16 << 20;
@@ -47,9 +49,31 @@ pub(super) async fn connect(data: &Path, server: &str) -> anyhow::Result<Client>
     )
 }
 
-/// Turns a refusal into what a person reads.
+/// Turns a refusal into what a person reads: its sentence, then its facts, as "(area=99)".
 pub(super) fn refusal(status: &Status) -> anyhow::Error {
-    anyhow::anyhow!("{}", status.message())
+    let info = status.get_details_error_info();
+    let facts: BTreeMap<String, String> = info.into_iter().flat_map(|info| info.metadata).collect();
+    let facts: Vec<String> = facts
+        .iter()
+        .filter(|(_, value)| !status.message().starts_with(value.as_str())) // a field stands there already
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    if facts.is_empty() {
+        anyhow::anyhow!("{}", status.message())
+    } else {
+        anyhow::anyhow!("{} ({})", status.message(), facts.join(", "))
+    }
+}
+
+/// Shows that a download goes on, and how much has come; nothing where nobody looks.
+fn download_bar(id: &str) -> anyhow::Result<ProgressBar> {
+    let style = ProgressStyle::with_template("{spinner} {msg} {bytes} ({bytes_per_sec})")?;
+    let bar = ProgressBar::new_spinner()
+        .with_style(style)
+        .with_finish(ProgressFinish::AndClear);
+    bar.set_message(format!("tải / downloading {id}"));
+    bar.enable_steady_tick(Duration::from_millis(100));
+    Ok(bar)
 }
 
 /// Downloads an archive, piece by piece.
@@ -61,13 +85,44 @@ pub(super) async fn archive(
     let request = ExportExamRequest {
         exam_id: exam_id.to_owned(),
     };
+    let bar = download_bar(exam_id)?;
     let mut stream = client
         .export_exam(request)
         .await
         .map_err(|status| refusal(&status))?
         .into_inner();
     while let Some(message) = stream.message().await.map_err(|status| refusal(&status))? {
+        bar.inc(message.data.len() as u64);
         piece(&message.file, &message.data)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use tonic::Code;
+    use tonic_types::ErrorDetails;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(message: &str, facts: &[(&str, &str)], expected: &str) {
+        let facts: HashMap<String, String> = facts
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        let details = ErrorDetails::with_error_info("REASON", "khoabang", facts);
+        let status = Status::with_error_details(Code::InvalidArgument, message, details);
+        assert_eq!(refusal(&status).to_string(), expected);
+    }
+
+    #[test]
+    fn a_refusal_tells_its_facts() {
+        check("No such area", &[("area", "99")], "No such area (area=99)");
+        check("a", &[("z", "1"), ("y", "2")], "a (y=2, z=1)");
+        check("title: too long", &[("field", "title")], "title: too long");
+        assert_eq!(refusal(&Status::internal("a")).to_string(), "a");
+    }
 }

@@ -1,23 +1,18 @@
 //! `exam exam`: an exam's life, from its file to its results.
 
-use std::{
-    collections::HashMap,
-    fs::{self, File},
-    io::Write,
-    path::Path,
-};
+use std::{fs, path::Path};
 
 use anyhow::Context;
 use jiff::Timestamp;
 use proto::exam::v1::{
-    CloseExamRequest, CodeRequest, CreateExamRequest, Exam, ExamState, IssueCodesRequest,
-    ListExamsRequest, OpenExamRequest, PublishExamRequest,
+    CloseExamRequest, CreateExamRequest, Exam, ExamState, ListExamsRequest, OpenExamRequest,
+    PublishExamRequest,
 };
 
 use super::{
-    ExamCommand,
+    ExamCommand, archive,
     client::{self, Client, refusal},
-    results, say, spec,
+    codes, results, say, spec, watch,
 };
 
 pub(super) fn run(data: &Path, server: &str, command: ExamCommand) -> anyhow::Result<()> {
@@ -25,6 +20,7 @@ pub(super) fn run(data: &Path, server: &str, command: ExamCommand) -> anyhow::Re
         say(spec::TEMPLATE);
         return Ok(());
     }
+    check(&command)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -32,6 +28,19 @@ pub(super) fn run(data: &Path, server: &str, command: ExamCommand) -> anyhow::Re
         let mut client = client::connect(data, server).await?;
         dispatch(&mut client, command).await
     })
+}
+
+/// Finds mistakes that need no server to be seen.
+fn check(command: &ExamCommand) -> anyhow::Result<()> {
+    match command {
+        ExamCommand::Codes { file, .. } => codes::read(file).map(drop),
+        ExamCommand::Results { csv, xlsx, .. } => {
+            let mut files = [csv, xlsx].into_iter().flatten();
+            files.try_for_each(|file| results::check_place(file))
+        }
+        ExamCommand::Archive { folder, .. } => archive::check_free(folder),
+        _ => Ok(()),
+    }
 }
 
 async fn dispatch(client: &mut Client, command: ExamCommand) -> anyhow::Result<()> {
@@ -74,11 +83,15 @@ async fn dispatch(client: &mut Client, command: ExamCommand) -> anyhow::Result<(
             }
             Ok(())
         }
-        ExamCommand::Codes { id, file } => codes(client, &id, &file).await,
+        ExamCommand::Watch { id } => watch::run(client, id).await,
+        ExamCommand::Standings { id, area, limit } => {
+            watch::standings(client, id, area.unwrap_or_default(), limit).await
+        }
+        ExamCommand::Codes { id, file } => codes::run(client, &id, &file).await,
         ExamCommand::Results { id, csv, xlsx } => {
             results::run(client, &id, csv.as_deref(), xlsx.as_deref()).await
         }
-        ExamCommand::Archive { id, folder } => archive(client, &id, &folder).await,
+        ExamCommand::Archive { id, folder } => archive::run(client, &id, &folder).await,
     }
 }
 
@@ -127,72 +140,4 @@ fn show(exam: Option<&Exam>) {
             hex::encode(&exam.secret_commitment)
         ));
     }
-}
-
-async fn codes(client: &mut Client, id: &str, file: &Path) -> anyhow::Result<()> {
-    let mut reader = csv::ReaderBuilder::new()
-        .has_headers(false)
-        .trim(csv::Trim::All)
-        .from_path(file)?;
-    let mut persons = Vec::new();
-    for (index, row) in reader.records().enumerate() {
-        let row = row?;
-        let candidate = row
-            .get(0)
-            .and_then(|text| hex::decode(text).ok())
-            .filter(|bytes| bytes.len() == 16);
-        let (Some(candidate), Some(area)) = (candidate, row.get(1)) else {
-            anyhow::bail!(
-                "{}, dòng {1}: cần `32 chữ số hex,mã tỉnh` / line {1}: expected `32 hexadecimal digits,area code`",
-                file.display(),
-                index + 1
-            );
-        };
-        persons.push(CodeRequest {
-            candidate: candidate.into(),
-            area: area.to_owned(),
-            unit: 0,
-        });
-    }
-    for page in persons.chunks(crate::engine::MAX_CODES) {
-        let request = IssueCodesRequest {
-            exam_id: id.to_owned(),
-            persons: page.to_vec(),
-        };
-        let codes = client
-            .issue_codes(request)
-            .await
-            .map_err(|status| refusal(&status))?
-            .into_inner()
-            .codes;
-        for (person, code) in page.iter().zip(codes) {
-            say(format_args!(
-                "{},{},{code}",
-                hex::encode(&person.candidate),
-                person.area
-            ));
-        }
-    }
-    Ok(())
-}
-
-async fn archive(client: &mut Client, id: &str, folder: &Path) -> anyhow::Result<()> {
-    fs::create_dir_all(folder)?;
-    let mut files: HashMap<String, File> = HashMap::new();
-    client::archive(client, id, |name, data| {
-        anyhow::ensure!(
-            name.bytes().all(|b| b.is_ascii_lowercase() || b == b'.'),
-            "tên tệp lạ / strange file name {name}"
-        );
-        let file = match files.entry(name.to_owned()) {
-            std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::hash_map::Entry::Vacant(entry) => {
-                entry.insert(File::create(folder.join(name))?)
-            }
-        };
-        Ok(file.write_all(data)?)
-    })
-    .await?;
-    say(format_args!("Đã lưu vào / written to {}", folder.display()));
-    Ok(())
 }

@@ -1,7 +1,11 @@
 //! `exam exam results`: the final result as CSV and Excel, from the canonical file.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
+use anyhow::Context;
 use directory::area::Edition;
 use proto::exam::v1::GetExamRequest;
 use rust_xlsxwriter::{Format, Workbook};
@@ -76,6 +80,25 @@ pub(super) async fn run(
     Ok(())
 }
 
+/// Checks that a file can be made where it is wanted: before the download, not after.
+pub(super) fn check_place(file: &Path) -> anyhow::Result<()> {
+    let folder = match file.parent() {
+        Some(folder) if folder != Path::new("") => folder.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    anyhow::ensure!(
+        folder.is_dir() && !file.is_dir(),
+        "không ghi được {0}: thư mục {1} phải có sẵn / cannot write {0}: the folder {1} must exist",
+        file.display(),
+        folder.display()
+    );
+    Ok(())
+}
+
+fn cannot_write(file: &Path) -> String {
+    format!("không ghi được / cannot write {}", file.display())
+}
+
 fn rows(text: &str, edition: Edition) -> Vec<Vec<String>> {
     text.lines()
         .skip_while(|line| !line.starts_with("rank\t"))
@@ -104,7 +127,7 @@ fn write_csv(file: &Path, rows: &[Vec<String>]) -> anyhow::Result<()> {
     }
     writer.flush()?;
     drop(writer);
-    Ok(fs::write(file, bytes)?)
+    fs::write(file, bytes).with_context(|| cannot_write(file))
 }
 
 fn write_xlsx(file: &Path, rows: &[Vec<String>]) -> anyhow::Result<()> {
@@ -126,6 +149,5 @@ fn write_xlsx(file: &Path, rows: &[Vec<String>]) -> anyhow::Result<()> {
         }
     }
     sheet.autofit();
-    workbook.save(file)?;
-    Ok(())
+    workbook.save(file).with_context(|| cannot_write(file))
 }

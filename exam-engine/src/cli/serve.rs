@@ -11,18 +11,15 @@ use tokio::{
 use super::ServeArguments;
 use crate::{
     clock::SystemClock,
+    files,
     secrets::Secrets,
     server::Server,
     store::{EmbeddedStore, RedisStore, SessionStore},
 };
 
 pub(super) fn run(data: &Path, arguments: &ServeArguments) -> anyhow::Result<()> {
-    crate::files::make_folder(data).with_context(|| {
-        format!(
-            "không tạo được thư mục dữ liệu / cannot make the data folder {}",
-            data.display()
-        )
-    })?;
+    files::make_folder(data)
+        .context("không tạo được thư mục dữ liệu / cannot make the data folder")?;
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?
@@ -30,21 +27,29 @@ pub(super) fn run(data: &Path, arguments: &ServeArguments) -> anyhow::Result<()>
 }
 
 async fn serve(data: &Path, arguments: &ServeArguments) -> anyhow::Result<()> {
-    let secrets = Secrets::load(&data.join("secrets"))?;
+    let unusable = || {
+        format!(
+            "không dùng được thư mục dữ liệu, hãy xem quyền đọc và ghi / cannot use the data folder, check that it may be read and written: {}",
+            data.display()
+        )
+    };
+    let secrets = Secrets::load(&data.join("secrets")).with_context(unusable)?;
     let clock = Arc::new(SystemClock);
     let store: Arc<dyn SessionStore> = match &arguments.redis {
         Some(url) => Arc::new(RedisStore::connect(url, arguments.practice).await?),
-        None => Arc::new(EmbeddedStore::open(&data.join("live"), clock.clone())?),
+        None => {
+            Arc::new(EmbeddedStore::open(&data.join("live"), clock.clone()).with_context(unusable)?)
+        }
     };
-    let server = Server::start(data, store, clock, &secrets)?;
+    let server = Server::start(data, store, clock, &secrets).with_context(unusable)?;
     let listener = TcpListener::bind(&arguments.listen)
         .await
         .with_context(|| format!("không mở được cổng {0}, hãy chọn cổng khác bằng --listen / cannot listen on {0}, choose another by --listen", arguments.listen))?;
     let address = listener.local_addr()?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    super::say(format_args!("listening on http://{address}"));
-    std::io::stdout().flush()?; // scripts wait for this line
+    // Scripts wait for this line; a server whose output nobody reads serves all the same.
+    let _ = writeln!(std::io::stdout(), "listening on http://{address}");
     let shutdown = async move {
         tokio::select! {
             _ = terminate.recv() => {}

@@ -170,8 +170,8 @@ pub(super) fn parse(text: &str, now: Timestamp) -> anyhow::Result<ExamSpec> {
         tolerance_milli: window.tolerance_milli,
     });
     let rules = ExamRules {
-        duration_ms: file.duration_s * 1_000,
-        grace_ms: file.grace_s * 1_000,
+        duration_ms: milliseconds("duration_s", file.duration_s)?,
+        grace_ms: milliseconds("grace_s", file.grace_s)?,
         rounds,
         attempts_per_round: file.attempts_per_round,
         attempts_in_all: file.attempts_in_all,
@@ -206,6 +206,12 @@ pub(super) fn parse(text: &str, now: Timestamp) -> anyhow::Result<ExamSpec> {
         blueprint: Some(Blueprint { sections, window }),
         rules: Some(rules),
         n_partitions: file.partitions,
+    })
+}
+
+fn milliseconds(field: &str, seconds: u64) -> anyhow::Result<u64> {
+    seconds.checked_mul(1_000).with_context(|| {
+        format!("{field}: {seconds} giây là quá lớn / {field}: {seconds} seconds are too many")
     })
 }
 
@@ -311,6 +317,16 @@ mod tests {
             ("2026-12-01T08:00", "sáng mai", "sáng mai"),
             ("\"net_time\"", "\"luck\"", "luck"),
             ("\"duration_s\": 1200,", "", "duration_s"),
+            (
+                "\"duration_s\": 1200",
+                "\"duration_s\": 18446744073709551615",
+                "duration_s: 18446744073709551615 seconds are too many",
+            ),
+            (
+                "\"grace_s\": 5",
+                "\"grace_s\": 18446744073709552",
+                "grace_s: ",
+            ),
         ] {
             let error = parse(&TEMPLATE.replace(from, to), Timestamp::UNIX_EPOCH).unwrap_err();
             assert!(format!("{error:#}").contains(word), "{error:#}");

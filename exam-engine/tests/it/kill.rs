@@ -1,4 +1,6 @@
-//! kill -9 of the real server in mid-contest, on both stores: every acknowledged answer is in the log afterwards (P1).
+//! kill -9 of the real server in mid-contest, on both stores: every acknowledged answer is in the log afterwards (P1),
+//! and every receipt is signed and names the chain that the log gives. MAC and chain are computed here a second time,
+//! from docs/FORMATS.md, section 3.
 
 use std::{
     collections::BTreeMap,
@@ -9,12 +11,15 @@ use std::{
 };
 
 use exam_engine::bank::Bank;
+use hmac::{Hmac, KeyInit, Mac};
 use proto::exam::v1::{
-    CreateExamRequest, IssueCodesRequest, OpenExamRequest, PublishExamRequest, SaveAnswersRequest,
-    StartAttemptRequest, TailLogRequest, candidate_service_client::CandidateServiceClient,
-    event::Kind, log_service_client::LogServiceClient,
-    organizer_service_client::OrganizerServiceClient,
+    Answered, CreateExamRequest, DurabilityClass, IssueCodesRequest, OpenExamRequest,
+    PublishExamRequest, Receipt, SaveAnswersRequest, StartAttemptRequest, Started, TailLogRequest,
+    candidate_service_client::CandidateServiceClient, event::Kind,
+    log_service_client::LogServiceClient, organizer_service_client::OrganizerServiceClient,
+    response::Value,
 };
+use sha2::{Digest, Sha256};
 use tokio::task::JoinSet;
 use tonic::transport::Channel;
 
@@ -76,9 +81,18 @@ impl Process {
 /// Acknowledged answers: by person and number, the position and the shown option.
 type Acknowledged = BTreeMap<(u8, u32), (u32, u32)>;
 
+/// What a candidate was promised for one answer.
+#[derive(Clone)]
+struct Promise {
+    person: u8,
+    attempt: u32,
+    answer: (u32, u32),
+    receipt: Receipt,
+}
+
 /// Answers as fast as it goes until the server is gone; returns what was acknowledged.
-async fn answer_until_killed(channel: Channel, person: u8, code: String) -> Acknowledged {
-    let mut acknowledged = Acknowledged::new();
+async fn answer_until_killed(channel: Channel, person: u8, code: String) -> Vec<Promise> {
+    let mut acknowledged = Vec::new();
     let mut client = CandidateServiceClient::new(channel);
     let Ok(started) = client
         .start_attempt(StartAttemptRequest { access_code: code })
@@ -87,8 +101,8 @@ async fn answer_until_killed(channel: Channel, person: u8, code: String) -> Ackn
         return acknowledged;
     };
     let started = started.into_inner();
-    let first = started.session.unwrap().next_seq;
-    for seq in first.. {
+    let session = started.session.unwrap();
+    for seq in session.next_seq.. {
         let (position, shown) = (seq % 6, seq % 4);
         let request = bearer(
             SaveAnswersRequest {
@@ -98,8 +112,14 @@ async fn answer_until_killed(channel: Channel, person: u8, code: String) -> Ackn
         );
         match client.save_answers(request).await {
             Ok(reply) => {
-                assert_eq!(reply.into_inner().receipt.unwrap().seq, seq);
-                acknowledged.insert((person, seq), (position, shown));
+                let receipt = reply.into_inner().receipt.unwrap();
+                assert_eq!(receipt.seq, seq);
+                acknowledged.push(Promise {
+                    person,
+                    attempt: session.attempt,
+                    answer: (position, shown),
+                    receipt,
+                });
             }
             Err(_) => break,
         }
@@ -107,9 +127,50 @@ async fn answer_until_killed(channel: Channel, person: u8, code: String) -> Ackn
     acknowledged
 }
 
+/// The log as it stands: all answers, and the head of the chain at each.
+#[derive(Default)]
+struct Log {
+    answers: Acknowledged,
+    chains: BTreeMap<(u8, u32), [u8; 32]>,
+    heads: BTreeMap<u8, [u8; 32]>,
+}
+
+impl Log {
+    fn start(&mut self, person: u8, attempt: u32, started: &Started) {
+        let first = Sha256::new()
+            .chain_update(b"khoa-bang chain v1")
+            .chain_update([u8::try_from(EXAM.len()).unwrap()])
+            .chain_update(EXAM)
+            .chain_update([person; 16])
+            .chain_update(attempt.to_le_bytes())
+            .chain_update(&started.form_code);
+        self.heads.insert(person, first.finalize().into());
+    }
+
+    fn answer(&mut self, person: u8, answered: Answered) {
+        let Some(Value::Chosen(bits)) = answered.response.unwrap().value else {
+            panic!("all answers are choices");
+        };
+        let head = self.heads.get_mut(&person).unwrap();
+        *head = Sha256::new()
+            .chain_update(*head)
+            .chain_update(answered.seq.to_le_bytes())
+            .chain_update(answered.position.to_le_bytes())
+            .chain_update([1])
+            .chain_update(bits.to_le_bytes())
+            .finalize()
+            .into();
+        let key = (person, answered.seq);
+        self.chains.insert(key, *head);
+        let answer = (answered.position, bits.trailing_zeros());
+        let before = self.answers.insert(key, answer);
+        assert!(before.is_none(), "an answer stands twice in the log");
+    }
+}
+
 /// Reads the whole log as the grader would.
-async fn logged(process: &Process, service_token: &str) -> Acknowledged {
-    let mut log = Acknowledged::new();
+async fn logged(process: &Process, service_token: &str) -> Log {
+    let mut log = Log::default();
     let request = TailLogRequest {
         exam_id: EXAM.to_owned(),
         after: vec![],
@@ -124,16 +185,12 @@ async fn logged(process: &Process, service_token: &str) -> Acknowledged {
         .into_inner();
     while let Some(batch) = batches.message().await.unwrap() {
         for event in batch.entries.into_iter().filter_map(|entry| entry.event) {
-            if let Some(Kind::Answered(answered)) = event.kind {
-                let bits = match answered.response.unwrap().value.unwrap() {
-                    proto::exam::v1::response::Value::Chosen(bits) => bits,
-                    other => panic!("{other:?}"),
-                };
-                let before = log.insert(
-                    (event.candidate[0], answered.seq),
-                    (answered.position, bits.trailing_zeros()),
-                );
-                assert!(before.is_none(), "an answer stands twice in the log");
+            let person = event.candidate[0];
+            match event.kind.unwrap() {
+                Kind::Started(started) => log.start(person, event.attempt, &started),
+                Kind::Answered(answered) => log.answer(person, answered),
+                Kind::TakenOver(_) => {} // after each kill
+                Kind::Ended(ended) => panic!("nobody ends: {ended:?}"),
             }
         }
     }
@@ -146,6 +203,68 @@ fn lost(acknowledged: &Acknowledged, log: &Acknowledged) -> usize {
         .iter()
         .filter(|(key, answer)| log.get(key) != Some(answer))
         .count()
+}
+
+fn receipt_mac(key: &[u8], promise: &Promise) -> Hmac<Sha256> {
+    let Promise { receipt, .. } = promise;
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).unwrap();
+    mac.update(b"khoa-bang receipt v1");
+    mac.update(&[u8::try_from(EXAM.len()).unwrap()]);
+    mac.update(EXAM.as_bytes());
+    mac.update(&[promise.person; 16]);
+    mac.update(&promise.attempt.to_le_bytes());
+    mac.update(&receipt.seq.to_le_bytes());
+    mac.update(&receipt.chain);
+    mac.update(&receipt.at_ms.to_le_bytes());
+    mac.update(&[u8::try_from(receipt.durability).unwrap()]);
+    mac
+}
+
+/// Counts the receipts that do not name the log's chain, and those that are not signed with the key.
+fn broken_receipts(promises: &[Promise], log: &Log, key: &[u8]) -> (usize, usize) {
+    let count = |wrong: &dyn Fn(&Promise) -> bool| {
+        let promises = promises.iter();
+        promises.filter(|promise| wrong(promise)).count()
+    };
+    let other_chain = |promise: &Promise| {
+        let chain = log.chains.get(&(promise.person, promise.receipt.seq));
+        chain.is_none_or(|chain| promise.receipt.chain != chain[..])
+    };
+    let unsigned = |promise: &Promise| {
+        promise.receipt.durability() != DurabilityClass::Single
+            || receipt_mac(key, promise)
+                .verify_slice(&promise.receipt.mac)
+                .is_err()
+    };
+    (count(&other_chain), count(&unsigned))
+}
+
+/// Returns bytes with one bit turned over.
+fn flipped(bytes: &[u8], index: usize) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    bytes[index] ^= 1;
+    bytes
+}
+
+fn check_receipts(promises: &[Promise], log: &Log, key: &[u8]) {
+    assert_eq!(broken_receipts(promises, log, key), (0, 0));
+    // Negative controls: one bit of a MAC, of a key, and of a chain that is signed anew.
+    let mut changed = promises.to_vec();
+    changed[0].receipt.mac = flipped(&promises[0].receipt.mac, 31).into();
+    assert_eq!(broken_receipts(&changed, log, key), (0, 1));
+    let all = promises.len();
+    assert_eq!(
+        broken_receipts(promises, log, &flipped(key, 0)),
+        (0, all),
+        "another key"
+    );
+    let last = changed.last_mut().unwrap();
+    last.receipt.chain = flipped(&last.receipt.chain, 0).into();
+    assert_eq!(broken_receipts(&changed, log, key), (1, 2));
+    let last = changed.last_mut().unwrap();
+    let signed = receipt_mac(key, last).finalize().into_bytes();
+    last.receipt.mac = signed.to_vec().into();
+    assert_eq!(broken_receipts(&changed, log, key), (1, 1));
 }
 
 async fn set_up(process: &Process, token: &str) -> Vec<String> {
@@ -194,7 +313,7 @@ async fn kill_in_mid_contest(mut redis: Option<RedisServer>) {
     let token =
         |name: &str| std::fs::read_to_string(data.path().join("secrets").join(name)).unwrap();
     let codes = set_up(&process, token("organizer.token").trim()).await;
-    let mut acknowledged = Acknowledged::new();
+    let mut promises = Vec::new();
     for _ in 0..KILLS {
         let mut candidates = JoinSet::new();
         for (person, code) in (0..N_CANDIDATES).zip(codes.clone()) {
@@ -207,18 +326,28 @@ async fn kill_in_mid_contest(mut redis: Option<RedisServer>) {
             redis.restart();
         }
         for more in candidates.join_all().await {
-            acknowledged.extend(more);
+            promises.extend(more);
         }
         process = Process::start(data.path(), url.as_deref());
     }
     let log = logged(&process, token("service.token").trim()).await;
     process.kill9();
+    let key = hex::decode(token("receipt.key").trim()).unwrap();
+    check_receipts(&promises, &log, &key);
+    check_answers(&promises, &log.answers);
+}
+
+fn check_answers(promises: &[Promise], log: &Acknowledged) {
+    let acknowledged: Acknowledged = promises
+        .iter()
+        .map(|promise| ((promise.person, promise.receipt.seq), promise.answer))
+        .collect();
     assert!(
         acknowledged.len() > 500,
         "only {} answers: no load, no proof",
         acknowledged.len()
     );
-    assert_eq!(lost(&acknowledged, &log), 0, "of {}", acknowledged.len());
+    assert_eq!(lost(&acknowledged, log), 0, "of {}", acknowledged.len());
     // Negative control: a log without its last tenth has lost answers, and one answer changed is seen.
     let n_kept = log.len() * 9 / 10;
     let shorter: Acknowledged = log

@@ -276,7 +276,7 @@ async fn contest(seed: u64, fault: Fault, homes: &[PathBuf]) -> Outcome {
     }
     (0..N_ENGINES).for_each(|number| store.cut(number, false));
     tokio::time::sleep(Duration::from_millis(DURATION_MS + GRACE_MS + 5_000)).await; // every deadline passes
-    let acknowledged = acknowledged.borrow();
+    let acknowledged = acknowledged.take();
     let engine = Arc::clone(&world.processes.borrow()[0].engine);
     let entries = store.entries();
     Outcome {

@@ -119,8 +119,8 @@ impl Follower {
                     n_folded += 1;
                     tracing::error!(
                         exam.id = state.fold.package().exam_id(),
-                        log.partition = entry.partition,
-                        log.position = entry.position,
+                        partition = entry.partition,
+                        position = entry.position,
                         %reason,
                         "a log entry cannot be true"
                     );

@@ -65,7 +65,7 @@ pub struct Section {
     /// Cells drawn from, disjoint over the whole blueprint.
     #[prost(message, repeated, tag = "2")]
     pub strata: ::prost::alloc::vec::Vec<Stratum>,
-    /// Mark of each of its items, a positive decimal with a point, at most 4 places ("0.25").
+    /// Mark of each of its items, a positive decimal ("0.25" or "2"), at most 4 places.
     #[prost(string, tag = "3")]
     pub mark: ::prost::alloc::string::String,
     /// Items appear in random order.

@@ -260,7 +260,7 @@ impl ExamState {
     }
 }
 /// Why a call was refused. The name without the prefix stands in google.rpc.ErrorInfo.reason, domain "khoabang".
-/// Alphabetical; numbers are never used again.
+/// Numbers are never used again; new codes come at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum ErrorCode {
@@ -286,7 +286,7 @@ pub enum ErrorCode {
     AttemptEnded = 9,
     /// No attempt is left in this round or in all; metadata "limit".
     AttemptsExhausted = 10,
-    /// The blueprint cannot be filled from the release; metadata says which cell.
+    /// The blueprint cannot be filled from the release; the message tells the cell.
     BlueprintInfeasible = 11,
     /// Too many calls touch the same session; send again.
     Conflict = 12,

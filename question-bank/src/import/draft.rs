@@ -272,7 +272,15 @@ pub(super) fn finish(
     let mut problems = vec![];
     check_numbers(&mut drafts, keys.is_some());
     problems.extend(number_gaps(&drafts, announced));
-    problems.extend(keys.and_then(|keys| keys_of_others(&drafts, keys)));
+    let of_others = keys.and_then(|keys| keys_of_others(&drafts, keys));
+    if of_others.is_some() {
+        // A table of other questions decides nothing: what it contradicts waits for a person.
+        let problems = drafts.iter_mut().flat_map(|draft| &mut draft.problems);
+        for problem in problems.filter(|problem| problem.code == "key_disagrees") {
+            problem.severity = Severity::Error;
+        }
+    }
+    problems.extend(of_others);
     problems.extend(keys.and_then(|keys| keys_without_item(&drafts, keys)));
     check_topics(&mut drafts);
     for draft in &mut drafts {
