@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     clock::Clock,
     engine::{self, Engine},
+    files,
     grpc::{self, auth::Roles},
     secrets::Secrets,
     store::SessionStore,
@@ -50,10 +51,18 @@ impl Server {
         let engine = Arc::new(Engine::new(data, store, clock, secrets, channel.clone())?);
         let roles = Roles::new(secrets);
         let snapshots = data.join("grader");
-        std::fs::create_dir_all(&snapshots)?;
+        files::make_folder(&snapshots)?;
         let graders = grader::service::Graders::new(snapshots);
-        let log = LogServiceServer::new(grpc::Log::new(Arc::clone(&engine), roles.clone()));
-        let grader = GraderServiceServer::new(grpc::Grader::new(graders.clone(), roles.clone()));
+        let log = LogServiceServer::new(grpc::Log::new(
+            Arc::clone(&engine),
+            roles.clone(),
+            stop.clone(),
+        ));
+        let grader = GraderServiceServer::new(grpc::Grader::new(
+            graders.clone(),
+            roles.clone(),
+            stop.clone(),
+        ));
         tasks.spawn(in_process::serve(connections, log, grader, stop.clone()));
         tasks.spawn(grader_feed::feed(
             data.to_owned(),
@@ -81,12 +90,14 @@ impl Server {
 
     /// Serves one port until `shutdown`, then lets running calls end, saves the grader's state and stops.
     pub async fn serve(mut self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send) {
-        let app = port::routes(
-            &self.engine,
-            &grpc::Grader::new(self.graders.clone(), self.roles.clone()),
-            &self.roles,
-        );
-        port::serve(listener, app, shutdown).await;
+        // Streams of the port end with the first word of the shutdown; calls under way end by themselves.
+        let streams = self.stop.child_token();
+        let app = port::routes(&self.engine, &self.graders, &self.roles, &streams);
+        let shutdown = async {
+            shutdown.await;
+            streams.cancel();
+        };
+        port::serve(listener, app, &streams, shutdown).await;
         // The grader lets go of the log first: its stream would keep the in-memory server, and with it the store, alive.
         self.graders.shutdown().await;
         self.stop.cancel();

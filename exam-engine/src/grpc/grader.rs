@@ -9,23 +9,30 @@ use proto::{
         WatchExamRequest, grader_service_server::GraderService,
     },
 };
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, codegen::BoxStream};
 
-use super::auth::Roles;
+use super::{auth::Roles, log::until_stopped};
 
 /// The grader's service, guarded.
 #[derive(Clone)]
 pub struct Grader {
     graders: Graders,
     roles: Roles,
+    stop: CancellationToken,
 }
 
 impl Grader {
-    /// Takes the grader and the words of the roles.
+    /// Takes the grader, the words of the roles, and what ends the streams.
     #[must_use]
-    pub fn new(graders: Graders, roles: Roles) -> Self {
-        Self { graders, roles }
+    pub fn new(graders: Graders, roles: Roles, stop: CancellationToken) -> Self {
+        Self {
+            graders,
+            roles,
+            stop,
+        }
     }
+
     fn enter<T>(&self, request: Request<T>) -> Result<Request<T>, Status> {
         self.roles.organizer_or_service(request.metadata())?;
         Ok(request)
@@ -62,7 +69,7 @@ impl GraderService for Grader {
         request: Request<WatchExamRequest>,
     ) -> Result<Response<Self::WatchExamStream>, Status> {
         let response = self.graders.watch_exam(self.enter(request)?).await?;
-        Ok(response.map(|stream| Box::pin(stream) as Self::WatchExamStream))
+        Ok(response.map(|messages| until_stopped(messages, &self.stop)))
     }
 
     type ExportResultStream = BoxStream<ExportResultResponse>;
@@ -72,6 +79,6 @@ impl GraderService for Grader {
         request: Request<ExportResultRequest>,
     ) -> Result<Response<Self::ExportResultStream>, Status> {
         let response = self.graders.export_result(self.enter(request)?).await?;
-        Ok(response.map(|stream| Box::pin(stream) as Self::ExportResultStream))
+        Ok(response.map(|messages| until_stopped(messages, &self.stop)))
     }
 }

@@ -5,14 +5,19 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures::{Stream, StreamExt, future::ready, stream};
 use proto::exam::v1::{
     LogPosition, TailLogRequest, TailLogResponse, log_service_server::LogService,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, codegen::BoxStream};
 
-use super::{auth::Roles, status::to_status};
+use super::{
+    auth::Roles,
+    status::{stopping, to_status},
+};
 use crate::engine::{Engine, Error, LiveExam, TailBatch};
 
 /// Pause when there is nothing new: what an organizer sees is at most this old, and an idle exam costs 20 looks a second.
@@ -27,19 +32,35 @@ const IDLE_TURNS_BETWEEN_ENDS: u32 = 20;
 pub struct Log {
     engine: Arc<Engine>,
     roles: Roles,
+    stop: CancellationToken,
 }
 
 impl Log {
-    /// Takes the engine and the words of the roles.
+    /// Takes the engine, the words of the roles, and what ends the streams.
     #[must_use]
-    pub fn new(engine: Arc<Engine>, roles: Roles) -> Self {
-        Self { engine, roles }
+    pub fn new(engine: Arc<Engine>, roles: Roles, stop: CancellationToken) -> Self {
+        Self {
+            engine,
+            roles,
+            stop,
+        }
     }
+}
+
+/// Ends a stream with a refusal once `stop` is cancelled: half an archive must not look like a whole one.
+pub(super) fn until_stopped<T: Send + 'static>(
+    messages: impl Stream<Item = Result<T, Status>> + Send + 'static,
+    stop: &CancellationToken,
+) -> BoxStream<T> {
+    let stopped = stop.clone();
+    let last_word = stream::once(async move { stopped.is_cancelled().then(|| Err(stopping())) });
+    let messages = messages.take_until(stop.clone().cancelled_owned());
+    Box::pin(messages.chain(last_word.filter_map(ready)))
 }
 
 #[tonic::async_trait]
 impl LogService for Log {
-    type TailLogStream = ReceiverStream<Result<TailLogResponse, Status>>;
+    type TailLogStream = BoxStream<TailLogResponse>;
 
     async fn tail_log(
         &self,
@@ -56,9 +77,11 @@ impl LogService for Log {
                 let _ = sender.send(Err(to_status(error))).await; // the reader may have gone
             }
         });
-        Ok(Response::new(ReceiverStream::new(receiver)))
+        let messages = ReceiverStream::new(receiver);
+        Ok(Response::new(until_stopped(messages, &self.stop)))
     }
 }
+
 fn positions(exam: &LiveExam, after: &[LogPosition]) -> Result<Vec<u64>, Status> {
     let mut positions = vec![0; exam.n_partitions as usize];
     for LogPosition {
@@ -114,4 +137,25 @@ async fn tail(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stream_that_is_stopped_ends_with_a_refusal_and_a_whole_one_without() {
+        let stop = CancellationToken::new();
+        let whole: Vec<_> = until_stopped(stream::iter([Ok(1), Ok(2)]), &stop)
+            .collect()
+            .await;
+        assert!(matches!(whole[..], [Ok(1), Ok(2)]));
+        let endless = stream::iter([Ok(1)]).chain(stream::pending());
+        let mut endless = until_stopped(endless, &stop);
+        assert!(matches!(endless.next().await, Some(Ok(1))));
+        stop.cancel();
+        let last = endless.next().await.unwrap().unwrap_err();
+        assert_eq!(last.code(), tonic::Code::Unavailable);
+        assert!(endless.next().await.is_none());
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures::StreamExt;
 use proto::{
     exam::v1::{
         CloseExamRequest, CloseExamResponse, CreateExamRequest, CreateExamResponse,
@@ -14,10 +15,11 @@ use proto::{
     grader::v1 as grader,
 };
 use tokio::sync::mpsc;
-use tokio_stream::{StreamExt, wrappers::ReceiverStream};
-use tonic::{Request, Response, Status, Streaming};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Request, Response, Status, Streaming, codegen::BoxStream};
 
-use super::{auth::Roles, convert, status::to_status};
+use super::{auth::Roles, convert, log::until_stopped, status::to_status};
 use crate::engine::{Engine, Error, LiveExam};
 
 /// Messages on their way to one reader.
@@ -31,13 +33,18 @@ const GRADER_PAUSE: Duration = Duration::from_millis(100);
 pub struct Organizer {
     engine: Arc<Engine>,
     roles: Roles,
+    stop: CancellationToken,
 }
 
 impl Organizer {
-    /// Takes the engine and the words of the roles.
+    /// Takes the engine, the words of the roles, and what ends the streams.
     #[must_use]
-    pub fn new(engine: Arc<Engine>, roles: Roles) -> Self {
-        Self { engine, roles }
+    pub fn new(engine: Arc<Engine>, roles: Roles, stop: CancellationToken) -> Self {
+        Self {
+            engine,
+            roles,
+            stop,
+        }
     }
 
     /// Lets an organizer in and unwraps the message.
@@ -59,7 +66,9 @@ impl Organizer {
                 .await
             {
                 Ok(stream) => return Ok(stream.into_inner()),
-                Err(_) if tries < GRADER_TRIES => tries += 1,
+                Err(status) if status.code() == Code::NotFound && tries < GRADER_TRIES => {
+                    tries += 1;
+                }
                 Err(status) => return Err(status),
             }
             tokio::time::sleep(GRADER_PAUSE).await;
@@ -156,7 +165,7 @@ impl OrganizerService for Organizer {
         Ok(Response::new(IssueCodesResponse { codes }))
     }
 
-    type WatchExamStream = ReceiverStream<Result<WatchExamResponse, Status>>;
+    type WatchExamStream = BoxStream<WatchExamResponse>;
 
     async fn watch_exam(
         &self,
@@ -164,17 +173,9 @@ impl OrganizerService for Organizer {
     ) -> Result<Response<Self::WatchExamStream>, Status> {
         let exam_id = self.enter(request)?.exam_id;
         let exam = self.engine.published(&exam_id).map_err(to_status)?;
-        let mut counts = self.grader_watch(&exam_id).await?;
-        let (sender, receiver) = mpsc::channel(MAX_IN_FLIGHT);
-        tokio::spawn(async move {
-            while let Some(counts) = counts.next().await {
-                let counts = counts.map(|counts| with_state(&exam, counts));
-                if sender.send(counts).await.is_err() {
-                    return; // the reader has gone
-                }
-            }
-        });
-        Ok(Response::new(ReceiverStream::new(receiver)))
+        let counts = self.grader_watch(&exam_id).await?;
+        let states = counts.map(move |counts| counts.map(|counts| with_state(&exam, counts)));
+        Ok(Response::new(until_stopped(states, &self.stop)))
     }
 
     async fn get_standings(
@@ -205,7 +206,7 @@ impl OrganizerService for Organizer {
         }))
     }
 
-    type ExportExamStream = ReceiverStream<Result<ExportExamResponse, Status>>;
+    type ExportExamStream = BoxStream<ExportExamResponse>;
 
     async fn export_exam(
         &self,
@@ -213,25 +214,20 @@ impl OrganizerService for Organizer {
     ) -> Result<Response<Self::ExportExamStream>, Status> {
         let exam_id = self.enter(request)?.exam_id;
         self.engine.published(&exam_id).map_err(to_status)?;
-        let (sender, receiver) = mpsc::channel(MAX_IN_FLIGHT);
-        let (pieces, mut made) = mpsc::channel(1);
+        let (pieces, made) = mpsc::channel(MAX_IN_FLIGHT);
         let engine = Arc::clone(&self.engine);
         tokio::spawn(async move {
             if let Err(error) = engine.export_exam(&exam_id, pieces.clone()).await {
                 let _ = pieces.send(Err(error)).await; // the reader may have gone
             }
         });
-        tokio::spawn(async move {
-            while let Some(piece) = made.recv().await {
-                let message = piece.map(|piece| ExportExamResponse {
-                    file: piece.file.to_owned(),
-                    data: piece.data,
-                });
-                if sender.send(message.map_err(to_status)).await.is_err() {
-                    return; // the reader has gone
-                }
-            }
+        let messages = ReceiverStream::new(made).map(|piece| {
+            let piece = piece.map_err(to_status)?;
+            Ok(ExportExamResponse {
+                file: piece.file.to_owned(),
+                data: piece.data,
+            })
         });
-        Ok(Response::new(ReceiverStream::new(receiver)))
+        Ok(Response::new(until_stopped(messages, &self.stop)))
     }
 }

@@ -14,7 +14,8 @@ use crate::{engine::Error, session, store, token::CodeError};
 /// A caller told to come again waits at least this long.
 const RETRY_AFTER_MS: u32 = 500;
 
-type Facts = Vec<(&'static str, String)>;
+/// Names and values of a refusal's metadata.
+pub type Facts = Vec<(&'static str, String)>;
 
 /// Turns a refusal into what the caller sees, and logs what the caller does not see.
 #[must_use]
@@ -40,6 +41,24 @@ pub fn to_status(error: Error) -> Status {
         }
         _ => sentence.to_owned(),
     };
+    with_info(code, facts, grpc_code, detail)
+}
+
+/// Makes the status of a code that no operation returns, with its fixed sentence.
+#[must_use]
+pub fn refusal(code: ErrorCode, facts: Facts) -> Status {
+    let (grpc_code, sentence) = describe(code);
+    with_info(code, facts, grpc_code, sentence.to_owned())
+}
+
+/// Makes the last word of a stream that ends because the server stops: without a code of ours, as from the network,
+/// since the caller is to do the same.
+#[must_use]
+pub fn stopping() -> Status {
+    Status::unavailable("Máy chủ đang dừng, hãy nối lại / The server is stopping, connect again")
+}
+
+fn with_info(code: ErrorCode, facts: Facts, grpc_code: Code, detail: String) -> Status {
     let metadata: HashMap<String, String> = facts
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value))

@@ -5,6 +5,7 @@
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
+use ::grader::service::Graders;
 use axum::{Router, extract::Request, response::Html, routing::get};
 use http::StatusCode;
 use hyper_util::{
@@ -14,18 +15,23 @@ use hyper_util::{
 };
 use proto::{
     exam::v1::{
-        candidate_service_server::CandidateServiceServer, log_service_server::LogServiceServer,
-        organizer_service_server::OrganizerServiceServer,
+        ErrorCode, candidate_service_server::CandidateServiceServer,
+        log_service_server::LogServiceServer, organizer_service_server::OrganizerServiceServer,
     },
     grader::v1::grader_service_server::GraderServiceServer,
 };
-use tokio::net::TcpListener;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+};
+use tokio_util::sync::CancellationToken;
 use tonic::{body::Body, server::NamedService};
+use tonic_health::{ServingStatus, server::HealthReporter};
 use tower::ServiceBuilder;
 
 use crate::{
     engine::Engine,
-    grpc::{self, auth::Roles},
+    grpc::{self, auth::Roles, status::refusal},
 };
 
 /// Room for small frames that nobody has read yet: about 35,000 of them.
@@ -40,33 +46,55 @@ const MAX_ORGANIZER_BYTES: usize = 1 << 20;
 /// A phone that changed its network is let go after a minute.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(30);
+/// First bytes of an HTTP/2 connection (RFC 9113, section 3.4).
+const HTTP2_PREFACE: [u8; 24] = *b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// A connection says what it speaks within this, also on a bad line.
+const FIRST_BYTES_PATIENCE: Duration = Duration::from_secs(10);
+/// Half a preface is looked at again after this.
+const PEEK_PAUSE: Duration = Duration::from_millis(20);
+/// Connections at once: below the usual limit of 65,536 file descriptors of a service.
+const MAX_CONNECTIONS: usize = 60_000;
+/// Headers of one call: a token and what proxies add.
+const MAX_HEADER_BYTES: u32 = 16 << 10;
+/// Streams reset before they were looked at; more is an attack ("rapid reset"), and h2 closes the connection.
+const MAX_RESET_STREAMS: usize = 20;
+const HEALTH_PERIOD: Duration = Duration::from_secs(1);
 /// Running calls may end within this at shutdown; an answer takes milliseconds.
 const DRAIN: Duration = Duration::from_secs(10);
 /// Accepting fails when file descriptors run out; the next try comes after this.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Puts the routes together.
-pub(super) fn routes(engine: &Arc<Engine>, grader: &grpc::Grader, roles: &Roles) -> Router {
+pub(super) fn routes(
+    engine: &Arc<Engine>,
+    graders: &Graders,
+    roles: &Roles,
+    stop: &CancellationToken,
+) -> Router {
     let candidate = CandidateServiceServer::new(grpc::Candidate::new(Arc::clone(engine)))
         .max_decoding_message_size(MAX_CANDIDATE_BYTES);
-    let organizer =
-        OrganizerServiceServer::new(grpc::Organizer::new(Arc::clone(engine), roles.clone()))
-            .max_decoding_message_size(MAX_ORGANIZER_BYTES);
-    let log = LogServiceServer::new(grpc::Log::new(Arc::clone(engine), roles.clone()));
-    let grader = GraderServiceServer::new(grader.clone());
+    let organizer = OrganizerServiceServer::new(grpc::Organizer::new(
+        Arc::clone(engine),
+        roles.clone(),
+        stop.clone(),
+    ))
+    .max_decoding_message_size(MAX_ORGANIZER_BYTES);
+    let log = LogServiceServer::new(grpc::Log::new(
+        Arc::clone(engine),
+        roles.clone(),
+        stop.clone(),
+    ));
+    let grader = GraderServiceServer::new(grpc::Grader::new(
+        graders.clone(),
+        roles.clone(),
+        stop.clone(),
+    ));
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(proto::FILE_DESCRIPTOR_SET)
         .build_v1()
         .expect("the descriptors were made by the compiler");
     let (health, health_service) = tonic_health::server::health_reporter();
-    tokio::spawn(async move {
-        health
-            .set_serving::<CandidateServiceServer<grpc::Candidate>>()
-            .await;
-        health
-            .set_serving::<OrganizerServiceServer<grpc::Organizer>>()
-            .await;
-    });
+    tokio::spawn(report_health(health, Arc::clone(engine), stop.clone()));
     let router = Router::new()
         .route("/", get(home))
         .fallback(|| async { (StatusCode::NOT_FOUND, "không có trang này / no such page") });
@@ -76,6 +104,32 @@ pub(super) fn routes(engine: &Arc<Engine>, grader: &grpc::Grader, roles: &Roles)
     let router = mount(router, grader);
     let router = mount(router, reflection);
     mount(router, health_service)
+}
+
+/// Tells once a second whether answers are stored, and that they are not any more once the server stops.
+async fn report_health(health: HealthReporter, engine: Arc<Engine>, stop: CancellationToken) {
+    loop {
+        let is_up = !stop.is_cancelled() && engine.store_is_up().await;
+        let status = if is_up {
+            ServingStatus::Serving
+        } else {
+            ServingStatus::NotServing
+        };
+        for service in [
+            "",
+            CandidateServiceServer::<grpc::Candidate>::NAME,
+            OrganizerServiceServer::<grpc::Organizer>::NAME,
+        ] {
+            health.set_service_status(service, status).await;
+        }
+        if stop.is_cancelled() {
+            return;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(HEALTH_PERIOD) => {}
+            () = stop.cancelled() => {}
+        }
+    }
 }
 
 async fn home() -> Html<&'static str> {
@@ -96,14 +150,50 @@ where
     let service = ServiceBuilder::new()
         .map_request(|request: Request| request.map(Body::new))
         .layer(tonic_web::GrpcWebLayer::new())
+        .map_response(explain_size)
         .service(service);
     router.route_service(&format!("/{}/{{*rest}}", S::NAME), service)
+}
+
+/// Gives tonic's refusal of an oversized message our code and sentence.
+fn explain_size(response: http::Response<Body>) -> http::Response<Body> {
+    let headers = response.headers();
+    let is_size = headers
+        .get("grpc-status")
+        .is_some_and(|status| status == "11")
+        && !headers.contains_key("grpc-status-details-bin");
+    if is_size {
+        refusal(ErrorCode::MessageTooLarge, vec![]).into_http()
+    } else {
+        response
+    }
+}
+
+/// Waits until the first bytes tell the version of HTTP; false if they do not come in time.
+///
+/// hyper has a limit for an unfinished head of HTTP/1.1, but none for a connection that says nothing, or half of the
+/// preface of HTTP/2.
+async fn speaks_in_time(stream: &TcpStream, patience: Duration) -> bool {
+    let speaks = async {
+        let mut first = [0; HTTP2_PREFACE.len()];
+        loop {
+            match stream.peek(&mut first).await {
+                Ok(0) | Err(_) => return false,
+                Ok(n) if n == first.len() || first[..n] != HTTP2_PREFACE[..n] => return true,
+                Ok(_) => tokio::time::sleep(PEEK_PAUSE).await,
+            }
+        }
+    };
+    tokio::time::timeout(patience, speaks)
+        .await
+        .unwrap_or(false)
 }
 
 /// Accepts connections until `shutdown`, then lets them end.
 pub(super) async fn serve(
     listener: TcpListener,
     app: Router,
+    stop: &CancellationToken,
     shutdown: impl Future<Output = ()> + Send,
 ) {
     let mut server = auto::Builder::new(TokioExecutor::new());
@@ -111,12 +201,15 @@ pub(super) async fn serve(
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEADER_BYTES)
+        .max_pending_accept_reset_streams(MAX_RESET_STREAMS)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .keep_alive_interval(Some(KEEP_ALIVE_INTERVAL))
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
     server.http1().timer(TokioTimer::new()); // arms hyper's limit for reading the headers
     let connections = GracefulShutdown::new();
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
         tokio::select! {
@@ -127,10 +220,21 @@ pub(super) async fn serve(
                 };
                 let _ = stream.set_nodelay(true); // fails only on a socket that is already gone
                 let service = TowerToHyperService::new(app.clone());
-                let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), service);
-                let connection = connections.watch(connection.into_owned());
+                let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+                    continue; // closed at once: the caller tries again, here or elsewhere
+                };
+                let (server, watcher, stop) = (server.clone(), connections.watcher(), stop.clone());
                 tokio::spawn(async move {
-                    if let Err(error) = connection.await {
+                    let _place = place;
+                    let speaks = tokio::select! {
+                        speaks = speaks_in_time(&stream, FIRST_BYTES_PATIENCE) => speaks,
+                        () = stop.cancelled() => false,
+                    };
+                    if !speaks {
+                        return;
+                    }
+                    let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), service);
+                    if let Err(error) = watcher.watch(connection.into_owned()).await {
                         tracing::debug!(error = %error, "connection ended");
                     }
                 });
@@ -144,5 +248,30 @@ pub(super) async fn serve(
         .is_err()
     {
         tracing::warn!("some connections outlived the drain");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_that_says_nothing_or_half_a_preface_is_let_go() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        for (first, speaks) in [
+            (&b""[..], false),
+            (&HTTP2_PREFACE[..12], false),
+            (&HTTP2_PREFACE, true),
+            (b"GET / HTTP/1.1", true),
+        ] {
+            let mut caller = TcpStream::connect(address).await.unwrap();
+            caller.write_all(first).await.unwrap();
+            let (stream, _) = listener.accept().await.unwrap();
+            let found = speaks_in_time(&stream, Duration::from_millis(200)).await;
+            assert_eq!(found, speaks, "{first:?}");
+        }
     }
 }

@@ -91,9 +91,10 @@ async fn check_answers(server: TestServer) {
             value: Some(Value::Text("x".repeat(200_000))),
         }),
     };
+    let status = sitting.send(vec![huge]).await.unwrap_err();
     assert_eq!(
-        sitting.send(vec![huge]).await.unwrap_err().code(),
-        Code::OutOfRange
+        (status.code(), reason(&status).as_str()),
+        (Code::OutOfRange, "MESSAGE_TOO_LARGE")
     );
     server.clock.advance_ms(DURATION_MS + 2_000);
     let late = reason(&sitting.answer(1, 0).await.unwrap_err());

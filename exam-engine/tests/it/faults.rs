@@ -3,6 +3,10 @@
 use std::time::Duration;
 
 use exam_engine::store::{Durability, Error, RedisStore, SessionStore};
+use proto::exam::v1::WatchExamRequest;
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
 
 use crate::{
     harness::{Backend, TestServer, fact, reason},
@@ -239,4 +243,65 @@ async fn two_processes_on_one_data_folder_are_refused() {
     );
     let error = second.map(|_| ()).unwrap_err().to_string();
     assert!(error.contains("another process"), "{error}");
+}
+
+async fn health(server: &TestServer) -> i32 {
+    let mut client = HealthClient::new(server.channel().await);
+    let request = HealthCheckRequest {
+        service: "exam.v1.CandidateService".to_owned(),
+    };
+    client
+        .check(request)
+        .await
+        .map_or(-1, |reply| reply.into_inner().status)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_follows_the_store() {
+    let mut server = TestServer::start(Backend::Redis).await;
+    let wait_for = async |server: &TestServer, wanted: ServingStatus| {
+        let begun = std::time::Instant::now();
+        while health(server).await != wanted as i32 {
+            assert!(begun.elapsed() < PATIENCE, "never {wanted:?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    wait_for(&server, ServingStatus::Serving).await;
+    server.redis.as_mut().unwrap().kill9();
+    wait_for(&server, ServingStatus::NotServing).await;
+    server.redis.as_mut().unwrap().restart();
+    wait_for(&server, ServingStatus::Serving).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watched_exam_does_not_hold_up_the_shutdown() {
+    let mut server = TestServer::start(Backend::Embedded).await;
+    server.open_exam().await;
+    let mut sitting = server.sit(1).await;
+    let mut organizer = server.organizer().await;
+    let request = WatchExamRequest {
+        exam_id: crate::harness::EXAM.to_owned(),
+    };
+    let mut watch = organizer
+        .watch_exam(server.as_organizer(request))
+        .await
+        .unwrap()
+        .into_inner();
+    watch.message().await.unwrap().unwrap();
+    sitting.answer(0, 0).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(5), server.restart())
+        .await
+        .expect("the drain waits for the watcher");
+    let last = loop {
+        match watch.message().await {
+            Ok(Some(_)) => {}
+            other => break other,
+        }
+    };
+    assert!(
+        last.is_err(),
+        "half a stream must not look like a whole one"
+    );
+    sitting.client = server.candidate().await;
+    sitting.answer(1, 1).await.unwrap();
 }

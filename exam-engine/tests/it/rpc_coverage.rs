@@ -204,17 +204,32 @@ fn the_engine_never_names_the_key_package() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn health_and_reflection_answer() {
+async fn reflection_lists_every_service() {
+    use tonic_reflection::pb::v1::{
+        ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+        server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+    };
     let server = TestServer::start(Backend::Embedded).await;
-    let channel = server.channel().await;
-    call(&channel, "/grpc.health.v1.Health/Check", None)
+    let request = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    let mut client = ServerReflectionClient::new(server.channel().await);
+    let replies = client
+        .server_reflection_info(futures::stream::iter([request]))
         .await
         .unwrap();
-    let unknown = call(
-        &channel,
-        "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
-        None,
-    )
-    .await;
-    assert!(unknown.is_ok() || unknown.is_err_and(|status| status.code() != Code::Unimplemented));
+    let reply = replies.into_inner().message().await.unwrap().unwrap();
+    let Some(MessageResponse::ListServicesResponse(list)) = reply.message_response else {
+        panic!("{reply:?}");
+    };
+    let listed: BTreeSet<String> = list
+        .service
+        .into_iter()
+        .map(|service| service.name)
+        .collect();
+    for method in methods() {
+        let service = method.trim_start_matches('/').split('/').next().unwrap();
+        assert!(listed.contains(service), "{service} is not in {listed:?}");
+    }
 }
