@@ -106,29 +106,34 @@ pub(super) fn routes(
     mount(router, health_service)
 }
 
+/// Services whose health is told; "" is the server as a whole.
+const TOLD: [&str; 5] = [
+    "",
+    CandidateServiceServer::<grpc::Candidate>::NAME,
+    OrganizerServiceServer::<grpc::Organizer>::NAME,
+    LogServiceServer::<grpc::Log>::NAME,
+    GraderServiceServer::<grpc::Grader>::NAME,
+];
+
 /// Tells once a second whether answers are stored, and that they are not any more once the server stops.
-async fn report_health(health: HealthReporter, engine: Arc<Engine>, stop: CancellationToken) {
-    loop {
-        let is_up = !stop.is_cancelled() && engine.store_is_up().await;
+async fn report_health(mut health: HealthReporter, engine: Arc<Engine>, stop: CancellationToken) {
+    while let Some(is_up) = stop.run_until_cancelled(engine.store_is_up()).await {
         let status = if is_up {
             ServingStatus::Serving
         } else {
             ServingStatus::NotServing
         };
-        for service in [
-            "",
-            CandidateServiceServer::<grpc::Candidate>::NAME,
-            OrganizerServiceServer::<grpc::Organizer>::NAME,
-        ] {
+        for service in TOLD {
             health.set_service_status(service, status).await;
         }
-        if stop.is_cancelled() {
-            return;
-        }
-        tokio::select! {
-            () = tokio::time::sleep(HEALTH_PERIOD) => {}
-            () = stop.cancelled() => {}
-        }
+        stop.run_until_cancelled(tokio::time::sleep(HEALTH_PERIOD))
+            .await;
+    }
+    for service in TOLD {
+        health
+            .set_service_status(service, ServingStatus::NotServing)
+            .await;
+        health.clear_service_status(service).await; // ends those who watch it
     }
 }
 
@@ -158,10 +163,11 @@ where
 /// Gives tonic's refusal of an oversized message our code and sentence.
 fn explain_size(response: http::Response<Body>) -> http::Response<Body> {
     let headers = response.headers();
-    let is_size = headers
-        .get("grpc-status")
-        .is_some_and(|status| status == "11")
-        && !headers.contains_key("grpc-status-details-bin");
+    let says = |name: &str, what: &[u8]| {
+        let value = headers.get(name).map_or(&b""[..], |value| value.as_bytes());
+        value.windows(what.len()).any(|part| part == what)
+    };
+    let is_size = says("grpc-status", b"11") && says("grpc-message", b"length%20too%20large");
     if is_size {
         refusal(ErrorCode::MessageTooLarge, vec![]).into_http()
     } else {

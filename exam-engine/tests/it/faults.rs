@@ -267,6 +267,14 @@ async fn health_follows_the_store() {
         }
     };
     wait_for(&server, ServingStatus::Serving).await;
+    let mut client = HealthClient::new(server.channel().await);
+    let stranger = HealthCheckRequest {
+        service: "khong.co".to_owned(),
+    };
+    assert_eq!(
+        client.check(stranger).await.unwrap_err().code(),
+        tonic::Code::NotFound
+    );
     server.redis.as_mut().unwrap().kill9();
     wait_for(&server, ServingStatus::NotServing).await;
     server.redis.as_mut().unwrap().restart();
