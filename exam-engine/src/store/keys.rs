@@ -5,7 +5,7 @@
 //! | key | value | expiry | writer |
 //! | --- | --- | --- | --- |
 //! | `kb:{exam:p}:s:<16 bytes>` | hash: `v` version, `h` head, `p` progress, `a<u16 BE>` answers | none while the exam is kept | `commit.lua` |
-//! | `kb:{exam:p}:log` | stream: ids `0-1`, `0-2`, …; field `e` an encoded event | trimmed only behind archive and graders | `commit.lua` |
+//! | `kb:{exam:p}:log` | stream: ids `0-1`, `0-2`, …; field `e` an encoded event | never trimmed yet | `commit.lua` |
 //! | `kb:{exam:p}:due` | sorted set: member candidate, score Unix milliseconds | members leave with the end | `commit.lua` |
 //!
 //! Embedded (keyspaces of one fjall database; big-endian, so that byte order is key order). An exam is its number, given
