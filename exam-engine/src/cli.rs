@@ -10,12 +10,14 @@ mod client;
 mod exam;
 mod spec;
 
+mod act;
 mod archive;
 mod codes;
 mod results;
 mod watch;
 
 mod paper;
+mod receipt;
 
 use std::{
     io::{self, Write},
@@ -49,6 +51,9 @@ enum Command {
     /// Dựng lại và kiểm tra đề của thí sinh / rebuild and verify candidates' papers.
     #[command(subcommand)]
     Paper(PaperCommand),
+    /// Biên nhận nộp bài / slips of submission.
+    #[command(subcommand)]
+    Receipt(ReceiptCommand),
 }
 
 /// Settings of the server.
@@ -167,6 +172,8 @@ enum ExamCommand {
         #[arg(long)]
         xlsx: Option<PathBuf>,
     },
+    #[command(flatten)]
+    Act(act::ActCommand),
     /// Tải hồ sơ lưu của kỳ thi đã đóng / download the archive of a closed exam.
     Archive {
         /// Tên kỳ thi / name of the exam.
@@ -196,6 +203,21 @@ enum PaperCommand {
     },
 }
 
+#[derive(Debug, Subcommand)]
+enum ReceiptCommand {
+    /// Kiểm tra biên nhận nộp bài / verify the slip of a submission.
+    Verify {
+        /// Biên nhận, bắt đầu bằng KB1. / the slip, beginning with KB1.
+        slip: String,
+        /// Khóa công bố của kỳ thi, 64 chữ số hex / the exam's published key, 64 hexadecimal digits.
+        #[arg(long)]
+        key: Option<String>,
+        /// Thư mục hồ sơ lưu, để so với nhật ký / archive folder, to compare with the log.
+        #[arg(long)]
+        archive: Option<PathBuf>,
+    },
+}
+
 /// Does what the arguments say.
 ///
 /// # Errors
@@ -219,6 +241,9 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
             attempt,
         }) => paper::rebuild(&archive, &candidate, attempt),
         Command::Paper(PaperCommand::Verify { archive }) => paper::verify(&archive),
+        Command::Receipt(ReceiptCommand::Verify { slip, key, archive }) => {
+            receipt::verify(&slip, key.as_deref(), archive.as_deref())
+        }
     }
 }
 

@@ -103,7 +103,7 @@ async fn whole_exam(server: TestServer) {
     assert!(!verifier::verify_folder(archive.path()).unwrap().ok());
 }
 
-async fn export(server: &TestServer) -> tempfile::TempDir {
+pub(crate) async fn export(server: &TestServer) -> tempfile::TempDir {
     let mut organizer = server.organizer().await;
     let exam_id = EXAM.to_owned();
     let early = organizer
@@ -234,7 +234,7 @@ async fn start_many(server: &TestServer) {
     let person = |number: u16| CodeRequest {
         candidate: [number.to_le_bytes(); 8].concat().into(),
         area: "01".to_owned(),
-        unit: 0,
+        ..CodeRequest::default()
     };
     let request = IssueCodesRequest {
         exam_id: EXAM.to_owned(),
