@@ -195,6 +195,7 @@ impl Signer {
         mac.update(&[match facts.durability {
             Durability::Practice => 1,
             Durability::Single => 2,
+            Durability::Replicated => 3,
         }]);
         mac.finalize().into_bytes().into()
     }
