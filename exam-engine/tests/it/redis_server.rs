@@ -83,6 +83,10 @@ impl RedisServer {
         self.port
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Ends the server as a crash would.
     pub(crate) fn kill9(&mut self) {
         self.child.kill().unwrap();
