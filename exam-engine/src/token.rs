@@ -257,6 +257,7 @@ fn durability_byte(durability: Durability) -> u8 {
     match durability {
         Durability::Practice => 1,
         Durability::Single => 2,
+        Durability::Replicated => 3,
     }
 }
 

@@ -103,6 +103,7 @@ pub(super) fn receipt(receipt: &Receipt) -> wire::Receipt {
     let durability = match receipt.durability {
         Durability::Practice => wire::DurabilityClass::Practice,
         Durability::Single => wire::DurabilityClass::Single,
+        Durability::Replicated => wire::DurabilityClass::Replicated,
     };
     wire::Receipt {
         seq: receipt.seq,

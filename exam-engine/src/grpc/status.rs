@@ -193,9 +193,12 @@ fn classify_store(refusal: &store::Error) -> (ErrorCode, Facts) {
     match refusal {
         store::Error::Conflict => (ErrorCode::Conflict, again),
         store::Error::TooLate => (ErrorCode::DeadlinePassed, vec![]),
-        store::Error::Unavailable(_) => (ErrorCode::StoreUnavailable, again),
+        store::Error::Unavailable(_) | store::Error::Busy => (ErrorCode::StoreUnavailable, again),
+        store::Error::Trimmed { .. } => (ErrorCode::PositionUnknown, vec![]),
         store::Error::Corrupt(_) => (ErrorCode::StoreCorrupt, vec![]),
-        store::Error::WeakSettings(_) => (ErrorCode::Internal, vec![]),
+        store::Error::WeakSettings(_) | store::Error::BadAddress(_) => {
+            (ErrorCode::Internal, vec![])
+        }
     }
 }
 

@@ -5,10 +5,14 @@
 mod actions;
 mod bad_input;
 mod command_line;
+mod failover;
 mod faults;
 mod harness;
 mod kill;
+mod redis_access;
+mod redis_group;
 mod redis_server;
+mod redis_store;
 mod rpc_coverage;
 mod sim;
 mod sitting;
