@@ -1,4 +1,4 @@
-//! The secrets of an installation: five kinds with five holders, each a file of its own, made at the first start.
+//! The secrets of an installation: six kinds with their holders, each a file of its own, made at the first start.
 //!
 //! | file in `secrets/` | what it does | who needs it | to change it |
 //! | --- | --- | --- | --- |
@@ -7,6 +7,11 @@
 //! | `receipt.key` | signs receipts | engines, auditors | keep as long as receipts may be shown |
 //! | `organizer.token` | opens organizers' calls | organizers | delete, restart |
 //! | `service.token` | opens the log and the grader | roles among themselves | delete, restart all roles |
+//! | `cluster.key` | seals papers and exam secrets in a shared store | engines, control | never while an exam is kept there |
+//!
+//! Processes that share a store hold the same six files, copied by the operator; a fingerprint of them stands in the
+//! store, and whoever has others is refused at its start. A change is made on all machines at once, with the processes
+//! stopped; the first one then starts with `--accept-new-secrets`.
 //!
 //! The exam secret of each exam (`exam-<id>.secret`) belongs to the control role; it is revealed after the close.
 //! None of them is ever logged.
@@ -101,6 +106,8 @@ pub struct Secrets {
     pub organizer: Token,
     /// Opens the log and the grader.
     pub service: Token,
+    /// Seals what engines share in a store.
+    pub cluster: Key,
 }
 
 impl Secrets {
@@ -117,6 +124,42 @@ impl Secrets {
             receipt: key("receipt.key")?,
             organizer: token("organizer.token")?,
             service: token("service.token")?,
+            cluster: key("cluster.key")?,
         })
+    }
+
+    /// Returns what tells these secrets from others and gives none of them away: a hash keyed with the cluster key.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let key = blake3::derive_key("khoa-bang secrets-fingerprint v1", &self.cluster.0);
+        let mut hash = blake3::Hasher::new_keyed(&key);
+        for secret in [&self.access_code, &self.session_token, &self.receipt] {
+            hash.update(&secret.0);
+        }
+        for word in [&self.organizer, &self.service] {
+            hash.update(word.0.as_bytes()); // each 64 digits long, so no boundary can move
+        }
+        hash.finalize().to_hex().to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_secret_changes_the_fingerprint() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = Secrets::load(folder.path()).unwrap().fingerprint();
+        assert_eq!(Secrets::load(folder.path()).unwrap().fingerprint(), first);
+        for entry in std::fs::read_dir(folder.path()).unwrap() {
+            let file = entry.unwrap().path();
+            let before = std::fs::read(&file).unwrap();
+            std::fs::remove_file(&file).unwrap();
+            let other = Secrets::load(folder.path()).unwrap().fingerprint();
+            assert_ne!(other, first, "{}", file.display());
+            std::fs::write(&file, before).unwrap();
+        }
+        assert_eq!(Secrets::load(folder.path()).unwrap().fingerprint(), first);
     }
 }

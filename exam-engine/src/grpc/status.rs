@@ -286,6 +286,10 @@ pub fn describe(code: ErrorCode) -> (Code, &'static str) {
             Code::NotFound,
             "Không có bản phát hành câu hỏi, hãy chạy `exam bank release` / There is no such release, run `exam bank release`",
         ),
+        ErrorCode::RoleNotHere => (
+            Code::Unimplemented,
+            "Tiến trình này không giữ vai trò đó, hãy gọi máy chạy vai trò được nêu / This process does not have that role, call one that runs the role named",
+        ),
         ErrorCode::SessionTakenOver => (
             Code::Aborted,
             "Bài đang làm trên thiết bị khác / Another device has taken over",
@@ -319,8 +323,8 @@ mod tests {
 
     #[test]
     fn every_code_has_a_sentence_in_both_languages() {
-        let codes = (1..=30).filter_map(|number| ErrorCode::try_from(number).ok());
-        assert_eq!(codes.clone().count(), 30);
+        let codes = (1..=31).filter_map(|number| ErrorCode::try_from(number).ok());
+        assert_eq!(codes.clone().count(), 31);
         for code in codes {
             let (_, sentence) = describe(code);
             assert!(sentence.contains(" / "), "{code:?}");

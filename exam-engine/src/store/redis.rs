@@ -4,6 +4,8 @@
 //! names the version it expects, so a command that the client repeats after a broken connection is refused, not
 //! doubled. Keys: `keys.rs`. Source of the limits: Redis 7.0 command set; redis 1.8.
 
+mod exams;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,7 +15,9 @@ use redis::{
     streams::StreamRangeReply,
 };
 
-use super::{AlarmChange, Commit, Durability, Error, Record, Result, SessionStore, keys};
+use super::{
+    AlarmChange, Commit, Durability, Error, ExamTable, Record, Result, SessionStore, keys,
+};
 use crate::{
     clock::Timestamp,
     id::{CandidateId, ExamId, SessionKey},
@@ -66,6 +70,11 @@ impl RedisStore {
     /// The same candidate always takes the same connection, so its commits arrive in order.
     fn connection(&self, partition: u32) -> ConnectionManager {
         self.connections[partition as usize % self.connections.len()].clone()
+    }
+
+    /// The connection for the keys of the shared list of exams.
+    fn table_connection(&self) -> ConnectionManager {
+        self.connection(0)
     }
 }
 
@@ -163,6 +172,16 @@ impl SessionStore for RedisStore {
             }
         }
         Ok((record.version > 0).then_some(record))
+    }
+
+    async fn has_moved_on(&self, key: &SessionKey, version: u64) -> Result<bool> {
+        let found: Option<u64> = redis::cmd("HGET")
+            .arg(keys::redis_record(key))
+            .arg(keys::VERSION)
+            .query_async(&mut self.connection(key.partition))
+            .await
+            .map_err(|error| unavailable(&error))?;
+        Ok(found.unwrap_or_default() != version)
     }
 
     async fn commit(&self, key: &SessionKey, commit: Commit) -> Result<u64> {
@@ -317,5 +336,9 @@ impl SessionStore for RedisStore {
 
     fn durability(&self) -> Durability {
         self.durability
+    }
+
+    fn exams(&self) -> Option<&dyn ExamTable> {
+        Some(self)
     }
 }

@@ -3,12 +3,16 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod bad_input;
+mod cluster;
 mod command_line;
 mod faults;
 mod harness;
 mod kill;
+mod processes;
 mod redis_server;
+mod rolling_upgrade;
 mod rpc_coverage;
+mod several_engines;
 mod sim;
 mod sitting;
 mod store_suite;

@@ -55,6 +55,11 @@ impl RedisServer {
         self.wait_until_up();
     }
 
+    /// Where its files are.
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
     fn socket(&self) -> PathBuf {
         self.folder.path().join("s.sock")
     }

@@ -109,6 +109,7 @@ async fn export(server: &TestServer) -> tempfile::TempDir {
     let early = organizer
         .export_exam(server.as_organizer(ExportExamRequest {
             exam_id: exam_id.clone(),
+            files: vec![],
         }))
         .await
         .unwrap();
@@ -125,7 +126,10 @@ async fn export(server: &TestServer) -> tempfile::TempDir {
         .await
         .unwrap();
     let mut pieces = organizer
-        .export_exam(server.as_organizer(ExportExamRequest { exam_id }))
+        .export_exam(server.as_organizer(ExportExamRequest {
+            exam_id,
+            files: vec![],
+        }))
         .await
         .unwrap()
         .into_inner();

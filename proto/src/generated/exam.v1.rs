@@ -326,6 +326,8 @@ pub enum ErrorCode {
     TooManyAnswers = 29,
     /// The token is missing, damaged, expired or of another exam; start again with the access code.
     TokenInvalid = 30,
+    /// This process does not have the role that the call is for; metadata "role" names it. Call one that has it.
+    RoleNotHere = 31,
 }
 impl ErrorCode {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -365,6 +367,7 @@ impl ErrorCode {
             Self::SubmitMismatch => "ERROR_CODE_SUBMIT_MISMATCH",
             Self::TooManyAnswers => "ERROR_CODE_TOO_MANY_ANSWERS",
             Self::TokenInvalid => "ERROR_CODE_TOKEN_INVALID",
+            Self::RoleNotHere => "ERROR_CODE_ROLE_NOT_HERE",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -401,6 +404,7 @@ impl ErrorCode {
             "ERROR_CODE_SUBMIT_MISMATCH" => Some(Self::SubmitMismatch),
             "ERROR_CODE_TOO_MANY_ANSWERS" => Some(Self::TooManyAnswers),
             "ERROR_CODE_TOKEN_INVALID" => Some(Self::TokenInvalid),
+            "ERROR_CODE_ROLE_NOT_HERE" => Some(Self::RoleNotHere),
             _ => None,
         }
     }
@@ -2212,6 +2216,9 @@ pub struct ExportExamRequest {
     /// The exam.
     #[prost(string, tag = "1")]
     pub exam_id: ::prost::alloc::string::String,
+    /// Names of the files wanted, as "result.tsv"; none sends all.
+    #[prost(string, repeated, tag = "2")]
+    pub files: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// A piece of one file of the archive.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
