@@ -86,7 +86,7 @@ impl Registry {
         store: Arc<dyn SessionStore>,
         secrets: &Secrets,
     ) -> Result<Self> {
-        let registry = Self {
+        let mut registry = Self {
             _lock: crate::files::lock(data)?,
             files: FileExams::open(data)?,
             store,
@@ -108,6 +108,7 @@ impl Registry {
                     not_taken(&name, &error); // one damaged exam must not keep the others from being sat
                 }
             }
+            *registry.seen.get_mut() = Some(registry.files.n_changes());
         }
         Ok(registry)
     }
@@ -162,6 +163,9 @@ impl Registry {
                 Err(error) => Err(error.into()),
             };
             if let Err(error) = outcome {
+                if self.revision(&name) > 0 {
+                    self.leave(&name); // what is known of it is old now, and must not be acted upon
+                }
                 not_taken(&name, &error);
             }
         }

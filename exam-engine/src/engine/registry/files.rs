@@ -61,6 +61,10 @@ impl FileExams {
         self.known().clone()
     }
 
+    pub(super) fn n_changes(&self) -> u64 {
+        self.known().values().sum()
+    }
+
     fn known(&self) -> MutexGuard<'_, BTreeMap<String, u64>> {
         self.revisions.lock().expect("no panic under this lock")
     }
@@ -100,8 +104,10 @@ fn not_written(error: &io::Error) -> store::Error {
 #[tonic::async_trait]
 impl ExamTable for FileExams {
     async fn look(&self) -> store::Result<Look> {
-        let changes = self.known().values().sum();
-        Ok(Look { changes, at: None })
+        Ok(Look {
+            changes: self.n_changes(),
+            at: None,
+        })
     }
 
     async fn revisions(&self) -> store::Result<BTreeMap<String, u64>> {
