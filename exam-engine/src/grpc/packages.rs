@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use proto::grader::v1::{
-    AddExamRequest, AddExamResponse, add_exam_request::Part, package_service_server::PackageService,
-};
+use proto::grader::v1::{AddExamRequest, AddExamResponse, package_service_server::PackageService};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{auth::Roles, status::to_status};
@@ -30,7 +28,7 @@ impl Packages {
 
 fn invalid(what: &str) -> Status {
     to_status(Error::Invalid {
-        field: "part",
+        field: "exam",
         what: what.to_owned(),
     })
 }
@@ -43,19 +41,12 @@ impl PackageService for Packages {
     ) -> Result<Response<AddExamResponse>, Status> {
         self.roles.service(request.metadata())?; // before a byte of it is read
         let mut parts = request.into_inner();
-        let first = parts.message().await?.and_then(|message| message.part);
-        let Some(Part::Exam(exam)) = first else {
-            return Err(invalid("kỳ thi phải đến trước / the exam comes first"));
-        };
+        let exam = parts.message().await?.and_then(|message| message.exam);
+        let exam = exam.ok_or_else(|| invalid("kỳ thi phải đến trước / the exam comes first"))?;
         let (mut paper, mut key) = (Vec::new(), Vec::new());
         while let Some(message) = parts.message().await? {
-            match message.part {
-                Some(Part::Paper(piece)) => paper.extend_from_slice(&piece),
-                Some(Part::Key(piece)) => key.extend_from_slice(&piece),
-                Some(Part::Exam(_)) | None => {
-                    return Err(invalid("kỳ thi chỉ gửi một lần / the exam comes once"));
-                }
-            }
+            paper.extend_from_slice(&message.paper);
+            key.extend_from_slice(&message.key);
             if paper.len() + key.len() > MAX_PACKAGE_BYTES {
                 return Err(invalid("gói đề quá lớn / the package is too large"));
             }

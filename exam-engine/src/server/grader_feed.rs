@@ -4,9 +4,7 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use proto::grader::v1::{
-    AddExamRequest, add_exam_request::Part, package_service_client::PackageServiceClient,
-};
+use proto::grader::v1::{AddExamRequest, package_service_client::PackageServiceClient};
 use tonic::transport::Channel;
 
 use crate::{
@@ -47,7 +45,8 @@ pub(super) async fn feed(engine: Arc<Engine>, grader: Channel) {
 
 async fn push(engine: &Engine, grader: &Channel, live: &LiveExam) -> engine::Result<()> {
     let exam = AddExamRequest {
-        part: Some(Part::Exam(live.exam())),
+        exam: Some(live.exam()),
+        ..AddExamRequest::default()
     };
     let mut client = PackageServiceClient::new(grader.clone());
     let told = client
@@ -59,19 +58,21 @@ async fn push(engine: &Engine, grader: &Channel, live: &LiveExam) -> engine::Res
     let package = engine.package(live.id.as_str()).await?;
     let key = files::read(&engine.key_file(live.id.as_str()))?;
     let mut messages = vec![exam];
-    messages.extend(pieces(&package.paper, |piece| Part::Paper(piece.into())));
-    messages.extend(pieces(&key, |piece| Part::Key(piece.into())));
+    messages.extend(
+        package
+            .paper
+            .chunks(PIECE_BYTES)
+            .map(|piece| AddExamRequest {
+                paper: piece.to_vec().into(),
+                ..AddExamRequest::default()
+            }),
+    );
+    messages.extend(key.chunks(PIECE_BYTES).map(|piece| AddExamRequest {
+        key: piece.to_vec().into(),
+        ..AddExamRequest::default()
+    }));
     client
         .add_exam(engine.to_grader(tokio_stream::iter(messages)))
         .await?;
     Ok(())
-}
-
-fn pieces(bytes: &[u8], part: impl Fn(Vec<u8>) -> Part) -> Vec<AddExamRequest> {
-    bytes
-        .chunks(PIECE_BYTES)
-        .map(|piece| AddExamRequest {
-            part: Some(part(piece.to_vec())),
-        })
-        .collect()
 }

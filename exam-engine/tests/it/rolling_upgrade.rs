@@ -167,7 +167,8 @@ async fn an_exam_that_a_newer_version_has_changed_is_left_to_newer_engines() {
     let mut sitting = sitting(&cluster, 0, &codes[0], 0).await;
     sitting.answer(0, 0).await.unwrap();
     let (_, before) = stored(&cluster).await;
-    let changes: [(&str, &dyn Fn(&mut StoredExam)); 2] = [
+    type Rewrite<'a> = (&'a str, &'a dyn Fn(&mut StoredExam));
+    let changes: [Rewrite<'_>; 2] = [
         ("a higher format", &|exam| exam.min_reader = FORMAT + 1),
         ("a field that is not known", &|exam| {
             exam.exam = [&exam.exam, unknown_field].concat().into();

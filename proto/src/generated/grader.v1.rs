@@ -738,28 +738,19 @@ pub mod grader_service_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
-/// A piece of what a grader needs of one exam: the exam first, then, if the grader has not got them, both halves.
+/// A piece of what a grader needs of one exam: the exam in the first message, then, if the grader has not got them, the
+/// halves in as many messages as they take.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AddExamRequest {
-    /// What this message carries.
-    #[prost(oneof = "add_exam_request::Part", tags = "1, 2, 3")]
-    pub part: ::core::option::Option<add_exam_request::Part>,
-}
-/// Nested message and enum types in `AddExamRequest`.
-pub mod add_exam_request {
-    /// What this message carries.
-    #[derive(Clone, PartialEq, ::prost::Oneof)]
-    pub enum Part {
-        /// The exam as stored; once, first.
-        #[prost(message, tag = "1")]
-        Exam(super::super::super::exam::v1::Exam),
-        /// The next piece of the paper half, at most 256 KiB.
-        #[prost(bytes, tag = "2")]
-        Paper(::prost::bytes::Bytes),
-        /// The next piece of the key half, at most 256 KiB.
-        #[prost(bytes, tag = "3")]
-        Key(::prost::bytes::Bytes),
-    }
+    /// The exam as stored; in the first message and no other.
+    #[prost(message, optional, tag = "1")]
+    pub exam: ::core::option::Option<super::super::exam::v1::Exam>,
+    /// The next piece of the paper half, at most 256 KiB.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub paper: ::prost::bytes::Bytes,
+    /// The next piece of the key half, at most 256 KiB.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub key: ::prost::bytes::Bytes,
 }
 /// Whether the exam is graded here.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
