@@ -90,7 +90,7 @@ impl OrganizerService for Organizer {
         request: Request<CreateExamRequest>,
     ) -> Result<Response<CreateExamResponse>, Status> {
         let spec = self.enter(request)?.spec.unwrap_or_default();
-        let exam = self.engine.create_exam(spec).map_err(to_status)?;
+        let exam = self.engine.create_exam(spec).await.map_err(to_status)?;
         Ok(Response::new(CreateExamResponse { exam: Some(exam) }))
     }
 
@@ -101,6 +101,7 @@ impl OrganizerService for Organizer {
         let exam = self
             .engine
             .publish_exam(&self.enter(request)?.exam_id)
+            .await
             .map_err(to_status)?;
         Ok(Response::new(PublishExamResponse { exam: Some(exam) }))
     }
@@ -112,6 +113,7 @@ impl OrganizerService for Organizer {
         let exam = self
             .engine
             .open_exam(&self.enter(request)?.exam_id)
+            .await
             .map_err(to_status)?;
         Ok(Response::new(OpenExamResponse { exam: Some(exam) }))
     }
@@ -264,12 +266,12 @@ impl OrganizerService for Organizer {
         &self,
         request: Request<ExportExamRequest>,
     ) -> Result<Response<Self::ExportExamStream>, Status> {
-        let exam_id = self.enter(request)?.exam_id;
+        let ExportExamRequest { exam_id, files } = self.enter(request)?;
         self.engine.published(&exam_id).map_err(to_status)?;
         let (pieces, made) = mpsc::channel(MAX_IN_FLIGHT);
         let engine = Arc::clone(&self.engine);
         tokio::spawn(async move {
-            if let Err(error) = engine.export_exam(&exam_id, pieces.clone()).await {
+            if let Err(error) = engine.export_exam(&exam_id, &files, pieces.clone()).await {
                 let _ = pieces.send(Err(error)).await; // the reader may have gone
             }
         });

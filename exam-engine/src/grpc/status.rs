@@ -314,6 +314,10 @@ pub fn describe(code: ErrorCode) -> (Code, &'static str) {
             Code::NotFound,
             "Không có bản phát hành câu hỏi, hãy chạy `exam bank release` / There is no such release, run `exam bank release`",
         ),
+        ErrorCode::RoleNotHere => (
+            Code::Unimplemented,
+            "Tiến trình này không giữ vai trò đó, hãy gọi máy chạy vai trò được nêu / This process does not have that role, call one that runs the role named",
+        ),
         ErrorCode::SessionTakenOver => (
             Code::Aborted,
             "Bài đang làm trên thiết bị khác / Another device has taken over",
