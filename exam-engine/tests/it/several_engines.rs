@@ -355,6 +355,10 @@ async fn after_a_close_no_engine_starts_an_attempt_not_even_one_that_has_not_hea
     // Blind since a moment, it still starts attempts: without the lease it would do so for ever. This is the control.
     blindfolds[2].store(true, Ordering::SeqCst);
     cluster.sit(1, &codes[2], 2).await.unwrap();
+    // The first call is broken off while it waits for the leases of the others; the second one waits as well.
+    let broken_off = cluster.close_exam(false);
+    let broken_off = tokio::time::timeout(Duration::from_millis(300), broken_off).await;
+    broken_off.unwrap_err();
     cluster.close_exam(false).await;
     let refused = cluster.sit(1, &codes[3], 3).await.map(|_| ()).unwrap_err();
     assert_eq!(reason(&refused), "STORE_UNAVAILABLE");
