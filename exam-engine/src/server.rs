@@ -1,6 +1,6 @@
 //! The roles of one process: engine, grader and control, all or some of them, on one port for gRPC and pages.
 //!
-//! Roles talk by gRPC, through memory within a process and by [`peers::role_endpoint`] between machines: the grader is
+//! Roles talk by gRPC, through memory within a process and by `peers::role_endpoint` between machines: the grader is
 //! fed by `TailLog`, and packages come to it by `AddExam`. Start at [`Server::start`].
 
 mod grader_feed;

@@ -5,10 +5,7 @@ use std::sync::Arc;
 use directory::area::Edition;
 use proto::exam::v1::{Exam, ExamState, ReasonCode};
 
-use super::{
-    Engine, Error, LiveExam, Result,
-    registry::{LEASE, LEASE_MARGIN},
-};
+use super::{Engine, Error, LiveExam, Result};
 use crate::{
     session::{Action, Cause, Session, Ticket},
     store,
@@ -44,13 +41,10 @@ impl Engine {
             ExamState::Open => {
                 exam.state = ExamState::Closed.into();
                 self.exams.save(&exam, None).await?;
-                if self.exams.is_shared() {
-                    // Others may act on what they knew until their leases are over.
-                    tokio::time::sleep(LEASE + LEASE_MARGIN).await;
-                }
             }
             state => return Err(Error::ExamState { state }),
         }
+        self.exams.settle(live.id.as_str()).await; // also if an earlier call was broken off while it waited
         Ok(exam)
     }
 

@@ -1,6 +1,6 @@
 //! Writes the archive of a closed exam (docs/FORMATS.md, section 7), piece by piece.
 //!
-//! Invariant (P10): nothing is exported while an attempt runs or the grader has not folded the whole log.
+//! Invariant (P10): nothing is exported while an attempt runs or may start, or the grader has not folded the whole log.
 
 use std::time::Duration;
 
@@ -64,6 +64,7 @@ impl Engine {
                 state: live.state(),
             });
         }
+        self.exams.settle(exam_id).await;
         let (running, next) = self
             .store
             .due(&live.id, live.n_partitions, Timestamp(0), 1)

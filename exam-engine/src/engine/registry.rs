@@ -22,7 +22,10 @@ use std::{
 
 use prost::Message;
 use proto::exam::v1 as wire;
-use tokio::sync::{Mutex, MutexGuard, watch};
+use tokio::{
+    sync::{Mutex, MutexGuard, watch},
+    time::Instant,
+};
 
 use self::{files::FileExams, seal::Seal};
 use super::{Error, LiveExam, Result};
@@ -40,9 +43,9 @@ pub const FORMAT: u32 = 1;
 /// How often a shared table is looked at: an organizer's change is everywhere within a second.
 const LOOK_PERIOD: Duration = Duration::from_millis(250);
 /// How long what a look has shown may be acted upon: a dozen looks, so that a busy machine is no outage.
-pub(super) const LEASE: Duration = Duration::from_secs(3);
+const LEASE: Duration = Duration::from_secs(3);
 /// Beyond the lease, for clocks of two nodes of a store that are not quite in step.
-pub(super) const LEASE_MARGIN: Duration = Duration::from_millis(250);
+const LEASE_MARGIN: Duration = Duration::from_millis(250);
 
 pub(super) struct Registry {
     /// Held as long as the process uses the folder.
@@ -71,6 +74,8 @@ struct Known {
     exam: wire::Exam,
     /// A published exam.
     live: Option<Arc<LiveExam>>,
+    /// When this revision came to be known here.
+    taken_at: Instant,
 }
 
 /// The paper half and the exam secret as they are, to be published or archived.
@@ -193,6 +198,16 @@ impl Registry {
     /// Returns the last instant, by the store's clock, at which what is known here of exams may be acted upon.
     pub(super) fn known_until(&self) -> Timestamp {
         Timestamp(self.known_until.load(Ordering::Relaxed))
+    }
+
+    /// Returns once no process acts any more on what it knew of an exam before the state that is known here.
+    pub(super) async fn settle(&self, exam_id: &str) {
+        let taken_at = self.read(|exams| exams.by_name.get(exam_id).map(|known| known.taken_at));
+        if let Some(taken_at) = taken_at
+            && self.is_shared()
+        {
+            tokio::time::sleep_until(taken_at + LEASE + LEASE_MARGIN).await;
+        }
     }
 
     /// Lets one organizer's change of an exam be read, checked and written at a time, on the newest state; another
@@ -349,6 +364,7 @@ impl Registry {
             revision,
             exam,
             live,
+            taken_at: Instant::now(),
         };
         exams.by_name.insert(name.to_owned(), known);
         let all = exams.live();

@@ -20,7 +20,12 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status, Streaming, codegen::BoxStream};
 
-use super::{auth::Roles, convert, log::until_stopped, status::to_status};
+use super::{
+    auth::Roles,
+    convert,
+    log::until_stopped,
+    status::{from_grader, to_status},
+};
 use crate::engine::{Engine, Error, LiveExam};
 
 /// Messages on their way to one reader.
@@ -70,7 +75,7 @@ impl Organizer {
                 Err(status) if status.code() == Code::NotFound && tries < GRADER_TRIES => {
                     tries += 1;
                 }
-                Err(status) => return Err(status),
+                Err(status) => return Err(from_grader(status)),
             }
             tokio::time::sleep(GRADER_PAUSE).await;
         }
@@ -252,7 +257,8 @@ impl OrganizerService for Organizer {
             .engine
             .grader()
             .get_standings(request)
-            .await?
+            .await
+            .map_err(from_grader)?
             .into_inner();
         Ok(Response::new(GetStandingsResponse {
             rows: page.rows,

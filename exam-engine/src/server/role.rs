@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 /// What a process does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Role {
-    /// Candidates' calls and the log; holds no keys / lời gọi của thí sinh và nhật ký, không giữ đáp án.
+    /// Phục vụ thí sinh và nhật ký, không giữ đáp án / candidates' calls and the log, holds no keys.
     Engine,
-    /// Scores and ranks; holds key halves / chấm và xếp hạng, giữ đáp án.
+    /// Chấm và xếp hạng, giữ đáp án / scores and ranks, holds key halves.
     Grader,
-    /// Organizers' calls, publication, archive; holds the bank / lời gọi của ban tổ chức, công bố, hồ sơ, giữ ngân hàng.
+    /// Phục vụ ban tổ chức, công bố, hồ sơ, giữ ngân hàng / organizers' calls, publication, archive, holds the bank.
     Control,
 }
 

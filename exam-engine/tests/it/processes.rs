@@ -10,6 +10,9 @@ use std::{
 /// The program drains within ten seconds.
 const END_LIMIT: Duration = Duration::from_secs(30);
 
+/// Where the log of a process with variables is.
+pub(crate) const STDERR: &str = "stderr";
+
 /// The real binary on a data folder; the kernel ends it with the thread that started it.
 pub(crate) struct Process {
     child: Child,
@@ -22,6 +25,7 @@ impl Process {
         Self::start_with(data, args, &[])
     }
 
+    /// The same with variables of the environment; what it logs goes to [`STDERR`] in its data folder.
     pub(crate) fn start_with(data: &Path, args: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut command = Command::new("setpriv");
         command
@@ -31,6 +35,10 @@ impl Process {
             .args(args)
             .envs(variables.iter().copied())
             .stdout(Stdio::piped());
+        if !variables.is_empty() {
+            let log = std::fs::File::create(data.join(STDERR)).unwrap();
+            command.stderr(log).env("NO_COLOR", "1");
+        }
         if !args.contains(&"--listen") {
             command.args(["--listen", "127.0.0.1:0"]);
         }

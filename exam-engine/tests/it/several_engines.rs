@@ -22,9 +22,10 @@ use exam_engine::{
     },
 };
 use proto::exam::v1::{
-    CloseExamRequest, EndedBy, GetResultRequest, GetSessionRequest, GetStandingsRequest,
-    ListExamsRequest, Scope, StartAttemptRequest, candidate_service_client::CandidateServiceClient,
-    event::Kind, organizer_service_client::OrganizerServiceClient,
+    CloseExamRequest, EndedBy, ExamState, GetResultRequest, GetSessionRequest, GetStandingsRequest,
+    ListExamsRequest, Scope, StartAttemptRequest, WatchExamRequest,
+    candidate_service_client::CandidateServiceClient, event::Kind,
+    organizer_service_client::OrganizerServiceClient,
 };
 use tokio::task::JoinSet;
 
@@ -33,7 +34,7 @@ use crate::{
         Cluster, channel, codes, copy_secrets, export, open, organizer, publish, read_log, sit,
     },
     harness::{DURATION_MS, EXAM, N_ITEMS, bearer, fact, reason, spec},
-    processes::{Process, faketime_library},
+    processes::{Process, STDERR, faketime_library},
 };
 
 /// For what takes a second at most on a quiet machine.
@@ -113,10 +114,13 @@ async fn calls_spread_over_two_engines_are_all_right() {
     other.submit().await.unwrap();
     // Both engines reach the grader.
     for engine in [0, 1] {
-        let request = laptop.request(GetResultRequest {});
         let mut client = cluster.candidate(engine).await;
-        let result = client.get_result(request).await.unwrap().into_inner();
-        assert_eq!(result.n_items, N_ITEMS);
+        wait_for("the result is there", async || {
+            let request = laptop.request(GetResultRequest {});
+            let result = client.get_result(request).await;
+            result.is_ok_and(|result| result.into_inner().n_items == N_ITEMS)
+        })
+        .await;
     }
     let request = GetStandingsRequest {
         exam_id: EXAM.to_owned(),
@@ -129,6 +133,21 @@ async fn calls_spread_over_two_engines_are_all_right() {
         .get_standings(bearer(request, cluster.word()))
         .await;
     assert_eq!(rows.unwrap().into_inner().rows.len(), 2);
+    let request = WatchExamRequest {
+        exam_id: EXAM.to_owned(),
+    };
+    let counts = organizer.watch_exam(bearer(request, cluster.word())).await;
+    let counts = counts
+        .unwrap()
+        .into_inner()
+        .message()
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        (counts.state(), counts.total.unwrap().submitted),
+        (ExamState::Open, 2)
+    );
     cluster.close_exam(false).await;
     let archive = export(&cluster.control.url, cluster.word(), &[]).await;
     let verdict = verifier::verify_folder(archive.path()).unwrap();
@@ -340,6 +359,10 @@ async fn after_a_close_no_engine_starts_an_attempt_not_even_one_that_has_not_hea
     // Blind since a moment, it still starts attempts: without the lease it would do so for ever. This is the control.
     blindfolds[2].store(true, Ordering::SeqCst);
     cluster.sit(1, &codes[2], 2).await.unwrap();
+    // The first call is broken off while it waits for the leases of the others; the second one waits as well.
+    let broken_off = cluster.close_exam(false);
+    let broken_off = tokio::time::timeout(Duration::from_millis(300), broken_off).await;
+    broken_off.unwrap_err();
     cluster.close_exam(false).await;
     let refused = cluster.sit(1, &codes[3], 3).await.map(|_| ()).unwrap_err();
     assert_eq!(reason(&refused), "STORE_UNAVAILABLE");
@@ -474,7 +497,7 @@ async fn exams_of_a_data_folder_come_into_the_shared_list_once() {
         let server = Server::start(data.path(), Arc::clone(&store) as _, clock, &server.secrets);
         let server = server.await.unwrap();
         let exam = server.engine().unwrap().get_exam(EXAM).unwrap();
-        assert_eq!(exam.state(), proto::exam::v1::ExamState::Open);
+        assert_eq!(exam.state(), ExamState::Open);
         assert_eq!(store.exams().unwrap().revisions().await.unwrap()[EXAM], 1);
     }
 }
@@ -547,7 +570,7 @@ async fn deadlines_follow_the_stores_clock_whatever_the_machines_show() {
     assert!(errors.iter().all(|error| *error > 170_000), "{errors:?}");
 }
 
-/// The same with the real program under libfaketime, where it is installed: the whole process believes in another hour.
+/// The same with the real program under libfaketime, where it is installed: the whole process believes in another time.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_real_program_gives_right_deadlines_on_a_machine_whose_clock_is_wrong() {
     let Some(library) = faketime_library() else {
@@ -578,6 +601,11 @@ async fn the_real_program_gives_right_deadlines_on_a_machine_whose_clock_is_wron
         (before - 500..=after + 500).contains(&started),
         "started {started}, between {before} and {after}"
     );
+    let is_told = |data: &std::path::Path| {
+        let log = fs::read_to_string(data.join(STDERR)).unwrap();
+        log.contains("clock is off") && log.contains("clock.offset_ms=-")
+    };
+    assert!(is_told(data.path()), "the operator is not told");
     // Negative control: the same machine with the embedded store, whose clock is the machine's.
     let (data, secrets) = crate::cluster::control_folder();
     let process = Process::start_with(
@@ -595,6 +623,7 @@ async fn the_real_program_gives_right_deadlines_on_a_machine_whose_clock_is_wron
     let codes = crate::cluster::codes(&process.url, word, 1).await;
     let sitting = sit(&process.url, &codes[0], 0).await.unwrap();
     assert!(sitting.session.deadline_ms - DURATION_MS > SystemClock.now().0 + 290_000);
+    assert!(!is_told(data.path()));
 }
 
 /// Of changes by two processes at once one is told that another came in between; none is lost unseen.
@@ -697,6 +726,10 @@ async fn a_grader_of_its_own_goes_on_with_the_next_engine_and_after_a_restart() 
         let mut sitting = sitting.unwrap();
         sitting.answer(0, 0).await.unwrap();
         sitting.submit().await.unwrap();
+        // This engine was told of a grader that is not there: no answer is lost by that, and no address is told.
+        let request = sitting.request(GetResultRequest {});
+        let refused = sitting.client.get_result(request).await.unwrap_err();
+        assert_eq!(reason(&refused), "RESULT_NOT_READY");
     };
     let n_ranked = async || {
         let request = GetStandingsRequest {
