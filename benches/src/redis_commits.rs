@@ -55,11 +55,7 @@ impl fmt::Display for Rate {
 ///
 /// # Errors
 /// Without redis-server, or what it refused.
-pub async fn measure(
-    in_flight: usize,
-    n_turns: u32,
-    turn: Duration,
-) -> Outcome<Vec<Rate>> {
+pub async fn measure(in_flight: usize, n_turns: u32, turn: Duration) -> Outcome<Vec<Rate>> {
     let server = RedisServer::start()?;
     let store = Arc::new(RedisStore::connect(&server.url(), false).await?);
     let client = redis::Client::open(server.url())?;
@@ -94,12 +90,7 @@ fn candidate(way: u8, turn: u32, caller: usize) -> CandidateId {
     CandidateId(id)
 }
 
-async fn lanes(
-    store: &Arc<RedisStore>,
-    in_flight: usize,
-    turn: Duration,
-    n: u32,
-) -> Outcome<f64> {
+async fn lanes(store: &Arc<RedisStore>, in_flight: usize, turn: Duration, n: u32) -> Outcome<f64> {
     let begun = Instant::now();
     let mut callers = JoinSet::new();
     for caller in 0..in_flight {
@@ -154,8 +145,8 @@ async fn call_by_call(
                 call.key(format!("{tag}:log")).key(format!("{tag}:due"));
                 call.arg(version).arg(version + 1).arg("").arg("0").arg("");
                 call.arg(&candidate.0[..]).arg(2);
-                call.arg("p").arg(&[1; FIELD_BYTES][..]);
-                call.arg(&[2; EVENT_BYTES][..]);
+                call.arg("p").arg(&[1u8; FIELD_BYTES][..]);
+                call.arg(&[2u8; EVENT_BYTES][..]);
                 let outcome: i64 = call.invoke_async(&mut connection).await?;
                 if outcome != 0 {
                     return Err(format!("the script answered {outcome}").into());

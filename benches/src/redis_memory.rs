@@ -13,7 +13,7 @@ use question_bank::paper::{Paper, PaperEntry};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use crate::{
-    bank::{DURATION_MS, EXAM_ID, N_PARTITIONS, OPENS_AT_MS},
+    bank::{DURATION_MS, EXAM_ID, N_PARTITIONS},
     redis_server::RedisServer,
 };
 
@@ -45,7 +45,10 @@ impl Memory {
 ///
 /// # Errors
 /// Without redis-server, or what the store refused.
-pub async fn measure(n_sessions: usize, seed: u64) -> Result<Memory, Box<dyn std::error::Error + Send + Sync>> {
+pub async fn measure(
+    n_sessions: usize,
+    seed: u64,
+) -> Result<Memory, Box<dyn std::error::Error + Send + Sync>> {
     let server = RedisServer::start()?;
     let store = RedisStore::connect(&server.url(), false).await?;
     let before = used_memory(&server)?;
@@ -66,7 +69,9 @@ pub async fn measure(n_sessions: usize, seed: u64) -> Result<Memory, Box<dyn std
 
 fn used_memory(server: &RedisServer) -> Result<u64, Box<dyn std::error::Error + Send + Sync>> {
     let info = server.info("memory")?;
-    let value = info.lines().find_map(|line| line.strip_prefix("used_memory:"));
+    let value = info
+        .lines()
+        .find_map(|line| line.strip_prefix("used_memory:"));
     Ok(value.ok_or("INFO has no used_memory")?.parse()?)
 }
 
@@ -130,7 +135,7 @@ fn rules() -> Rules {
         grace_ms: 5_000,
         rounds: vec![Round {
             round: 1,
-            opens_at: Timestamp(OPENS_AT_MS),
+            opens_at: Timestamp(0),
             closes_at: Timestamp(CLOSES_AT_MS),
         }],
         attempts_per_round: 0,

@@ -10,8 +10,8 @@ const N_SESSIONS: usize = 20_000;
 const TARGET: u64 = 5 * 1_024;
 const SEED: u64 = 20_260_101;
 /// Turns of each way of sending, and how long each lasts.
-const N_TURNS: u32 = 5;
-const TURN: Duration = Duration::from_secs(2);
+const N_TURNS: u32 = 7;
+const TURN: Duration = Duration::from_secs(1);
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -55,7 +55,9 @@ async fn memory(n_sessions: usize) -> Result<ExitCode, Box<dyn std::error::Error
 }
 
 #[expect(clippy::print_stdout, reason = "the figures are its output")]
-async fn commits(in_flight: &[usize]) -> Result<ExitCode, Box<dyn std::error::Error + Send + Sync>> {
+async fn commits(
+    in_flight: &[usize],
+) -> Result<ExitCode, Box<dyn std::error::Error + Send + Sync>> {
     for n in in_flight {
         for rate in redis_commits::measure(*n, N_TURNS, TURN).await? {
             println!("{rate}");

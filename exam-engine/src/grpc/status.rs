@@ -183,7 +183,9 @@ fn classify_store(refusal: &store::Error) -> (ErrorCode, Facts) {
         store::Error::Unavailable(_) | store::Error::Busy => (ErrorCode::StoreUnavailable, again),
         store::Error::Trimmed { .. } => (ErrorCode::PositionUnknown, vec![]),
         store::Error::Corrupt(_) => (ErrorCode::StoreCorrupt, vec![]),
-        store::Error::WeakSettings(_) | store::Error::BadAddress(_) => (ErrorCode::Internal, vec![]),
+        store::Error::WeakSettings(_) | store::Error::BadAddress(_) => {
+            (ErrorCode::Internal, vec![])
+        }
     }
 }
 

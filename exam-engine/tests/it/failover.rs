@@ -148,7 +148,11 @@ async fn run(group: &mut impl Group, replicated: bool) -> (usize, usize) {
         replicated,
         ..RedisOptions::default()
     };
-    let store = Arc::new(RedisStore::open(&group.url(), options.clone()).await.unwrap());
+    let store = Arc::new(
+        RedisStore::open(&group.url(), options.clone())
+            .await
+            .unwrap(),
+    );
     let stop = Arc::new(AtomicBool::new(false));
     let mut writers = Vec::new();
     let mut tasks = JoinSet::new();

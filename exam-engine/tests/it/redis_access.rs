@@ -4,9 +4,7 @@ use bytes::Bytes;
 use exam_engine::{
     clock::{Clock, SystemClock},
     id::{CandidateId, ExamId, SessionKey},
-    store::{
-        AlarmChange, Commit, Error, Field, RedisOptions, RedisStore, Result, SessionStore,
-    },
+    store::{AlarmChange, Commit, Error, Field, RedisOptions, RedisStore, Result, SessionStore},
 };
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
@@ -118,9 +116,11 @@ async fn replicated_needs_two_commands_more() {
         &["--repl-diskless-sync-delay", "0"],
     ];
     let replica = RedisServer::on_port(&redis_program(), &follow.concat());
-    until("the replica follows", std::time::Duration::from_secs(20), || {
-        primary.info("replication").contains("state=online")
-    });
+    until(
+        "the replica follows",
+        std::time::Duration::from_secs(20),
+        || primary.info("replication").contains("state=online"),
+    );
     make_user(&replica, &line, None);
     let url = with_user(&primary.url());
     make_user(&primary, &line, None);
@@ -215,7 +215,10 @@ async fn a_server_with_tls_is_known_by_its_authority() {
     }
     let unreadable = open(Some(b"-----BEGIN CERTIFICATE-----\nx".to_vec())).await;
     let unreadable = unreadable.map(|_| ());
-    assert!(matches!(unreadable, Err(Error::BadAddress(_))), "{unreadable:?}");
+    assert!(
+        matches!(unreadable, Err(Error::BadAddress(_))),
+        "{unreadable:?}"
+    );
     let plain = url.replace("rediss", "redis");
     assert!(RedisStore::connect(&plain, false).await.is_err());
 }

@@ -3,7 +3,8 @@
 //! Start at [`Address::parse`]. What an address says once (user, password, TLS) holds for every server found by it.
 
 use redis::{
-    Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, TlsCertificates, io::tcp::TcpSettings,
+    Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, TlsCertificates,
+    io::tcp::TcpSettings,
 };
 
 use crate::store::{Error, Result};
@@ -139,9 +140,8 @@ mod tests {
     use super::*;
 
     fn describe(text: &str) -> String {
-        let list = |servers: &[ConnectionInfo]| {
-            servers.iter().map(endpoint).collect::<Vec<_>>().join(" ")
-        };
+        let list =
+            |servers: &[ConnectionInfo]| servers.iter().map(endpoint).collect::<Vec<_>>().join(" ");
         match Address::parse(text, None) {
             Ok(Address::Server(info)) => format!("server {}", endpoint(&info)),
             Ok(Address::Sentinels { sentinels, name }) => {
@@ -169,8 +169,7 @@ mod tests {
 
     #[test]
     fn user_and_password_hold_for_every_server() {
-        let Ok(Address::Cluster(nodes)) =
-            Address::parse("redis-cluster://u:p%40ss@a:1,b:2", None)
+        let Ok(Address::Cluster(nodes)) = Address::parse("redis-cluster://u:p%40ss@a:1,b:2", None)
         else {
             panic!("it is a cluster");
         };

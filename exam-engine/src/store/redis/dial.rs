@@ -120,6 +120,7 @@ async fn primary(sentinel: &ConnectionInfo, name: &str) -> RedisResult<Connectio
         Err(_) => ask(sentinel).await?,
     };
     let found: Option<(String, u16)> = redis::from_redis_value(reply)?;
-    let (host, port) = found.ok_or_else(|| refused("the Sentinels know no primary of that name"))?;
+    let (host, port) =
+        found.ok_or_else(|| refused("the Sentinels know no primary of that name"))?;
     Ok(beside(sentinel, &host, port))
 }

@@ -29,7 +29,7 @@ const PAUSE: Duration = Duration::from_millis(25);
 /// A cluster is asked about its nodes at most this often.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Workers of a primary's commits: while one group is synced and replicated, the next ones are on their way (decision 0013).
-const N_COMMITTERS: usize = 4; //TMP
+const N_COMMITTERS: usize = 4;
 /// Workers of its reads: long ones do not stand in the way of commits, nor one of another.
 const N_READERS: usize = 2;
 
@@ -56,17 +56,14 @@ impl Node {
     fn start(endpoint: String, dial: Dial, replicated: bool) -> Arc<Self> {
         Arc::new(Self {
             endpoint,
-            commits: Lane::start(&dial, std::env::var("KB_N").ok().and_then(|n| n.parse().ok()).unwrap_or(N_COMMITTERS), replicated),
+            commits: Lane::start(&dial, N_COMMITTERS, replicated),
             reads: Lane::start(&dial, N_READERS, replicated),
             dial,
         })
     }
 
     /// Asks the server itself; errors of the server are among the values.
-    pub(super) async fn ask(
-        &self,
-        commands: Vec<Cmd>,
-    ) -> std::result::Result<Vec<Value>, Failure> {
+    pub(super) async fn ask(&self, commands: Vec<Cmd>) -> std::result::Result<Vec<Value>, Failure> {
         self.send(Kind::Read, commands).await
     }
 
@@ -310,7 +307,13 @@ async fn slots(whom: &ConnectionInfo) -> RedisResult<Vec<SlotRange>> {
         .await?;
     let unreadable = || RedisError::from((ErrorKind::UnexpectedReturnType, "CLUSTER SLOTS"));
     let read = |range: Vec<Value>| {
-        let [Value::Int(first), Value::Int(last), Value::Array(primary), ..] = &range[..] else {
+        let [
+            Value::Int(first),
+            Value::Int(last),
+            Value::Array(primary),
+            ..,
+        ] = &range[..]
+        else {
             return Err(unreadable());
         };
         let [host, Value::Int(port), ..] = &primary[..] else {

@@ -89,9 +89,8 @@ pub(super) fn extent(value: Option<Value>) -> Result<Extent> {
     let facts: Vec<Value> = read(value)?;
     let fact = |name: &str| {
         let mut pairs = facts.chunks_exact(2);
-        let pair = pairs.find(|pair| {
-            String::from_redis_value_ref(&pair[0]).is_ok_and(|found| found == name)
-        });
+        let pair = pairs
+            .find(|pair| String::from_redis_value_ref(&pair[0]).is_ok_and(|found| found == name));
         pair.map(|pair| pair[1].clone())
     };
     let end = position(&read::<String>(fact("last-generated-id"))?)?;

@@ -29,7 +29,9 @@ const OF_REPLICAS: usize = 2;
 pub(super) async fn check(nodes: &Nodes, options: &RedisOptions) -> Result<Durability> {
     let mut weak = Vec::new();
     if nodes.has_holes() {
-        return Err(Error::Unavailable("slots of the cluster that nobody serves".to_owned()));
+        return Err(Error::Unavailable(
+            "slots of the cluster that nobody serves".to_owned(),
+        ));
     }
     let primaries = nodes.primaries();
     let several = primaries.len() > 1;
@@ -125,7 +127,9 @@ async fn ask(node: &Node) -> Result<Found> {
     };
     let text = |index: usize| {
         let value = values.get(index).cloned().unwrap_or(Value::Nil);
-        let text = value.extract_error().and_then(|value| Ok(String::from_redis_value(value)?));
+        let text = value
+            .extract_error()
+            .and_then(|value| Ok(String::from_redis_value(value)?));
         text.map_err(|error| Error::Unavailable(error.to_string()))
     };
     Ok(Found {
@@ -164,7 +168,9 @@ fn replicas(replication: &str) -> impl Iterator<Item = (&str, u16)> {
         name.parse::<u32>().ok()?;
         let fact = |name: &str| {
             let mut facts = facts.split(',').filter_map(|fact| fact.split_once('='));
-            facts.find(|(found, _)| *found == name).map(|(_, value)| value)
+            facts
+                .find(|(found, _)| *found == name)
+                .map(|(_, value)| value)
         };
         let host = fact("ip")?;
         let port = fact("port")?.parse().ok()?;
