@@ -41,7 +41,10 @@ async fn serve(data: &Path, arguments: &ServeArguments) -> anyhow::Result<()> {
             Arc::new(EmbeddedStore::open(&data.join("live"), clock.clone()).with_context(unusable)?)
         }
     };
-    let server = Server::start(data, store, clock, &secrets).with_context(unusable)?;
+    let settings = arguments.port.settings();
+    let scheme = settings.tls.as_ref().map_or("http", |_| "https");
+    let server =
+        Server::start_with(data, store, clock, &secrets, settings).with_context(unusable)?;
     let listener = TcpListener::bind(&arguments.listen)
         .await
         .with_context(|| format!("không mở được cổng {0}, hãy chọn cổng khác bằng --listen / cannot listen on {0}, choose another by --listen", arguments.listen))?;
@@ -49,7 +52,7 @@ async fn serve(data: &Path, arguments: &ServeArguments) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     // Scripts wait for this line; a server whose output nobody reads serves all the same.
-    let _ = writeln!(std::io::stdout(), "listening on http://{address}");
+    let _ = writeln!(std::io::stdout(), "listening on {scheme}://{address}");
     let shutdown = async move {
         tokio::select! {
             _ = terminate.recv() => {}

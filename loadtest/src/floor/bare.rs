@@ -8,10 +8,11 @@ use std::{process::ExitCode, time::Duration};
 use anyhow::{Context, Result, ensure};
 use prost::{Message, bytes::Bytes};
 use proto::exam::v1::{
-    Answered, DurabilityClass, Event, GetPaperRequest, GetPaperResponse, GetResultRequest,
-    GetResultResponse, GetServerTimeRequest, GetServerTimeResponse, GetSessionRequest,
-    GetSessionResponse, Receipt, SaveAnswersRequest, SaveAnswersResponse, StartAttemptRequest,
-    StartAttemptResponse, SubmitAttemptRequest, SubmitAttemptResponse,
+    Answered, CheckInRequest, CheckInResponse, DurabilityClass, Event, GetPaperRequest,
+    GetPaperResponse, GetResultRequest, GetResultResponse, GetServerTimeRequest,
+    GetServerTimeResponse, GetSessionRequest, GetSessionResponse, Receipt, SaveAnswersRequest,
+    SaveAnswersResponse, StartAttemptRequest, StartAttemptResponse, SubmitAttemptRequest,
+    SubmitAttemptResponse,
     candidate_service_server::{CandidateService, CandidateServiceServer},
     event::Kind,
 };
@@ -241,6 +242,13 @@ impl CandidateService for Bare {
         &self,
         _: Request<GetSessionRequest>,
     ) -> Result<Response<GetSessionResponse>, Status> {
+        Err(unanswered())
+    }
+
+    async fn check_in(
+        &self,
+        _: Request<CheckInRequest>,
+    ) -> Result<Response<CheckInResponse>, Status> {
         Err(unanswered())
     }
 
