@@ -116,6 +116,13 @@ impl Gate {
         self.lines[class.index()].n_shed.load(Ordering::Relaxed)
     }
 
+    /// Returns how many calls of a class are worked on.
+    #[must_use]
+    pub fn n_running(&self, class: Class) -> usize {
+        let line = &self.lines[class.index()];
+        self.limits.running[class.index()].saturating_sub(line.places.available_permits())
+    }
+
     /// Lets a call in if there is a place now; nothing is counted as refused.
     #[must_use]
     pub fn try_enter(self: &Arc<Self>, class: Class) -> Option<Permit> {

@@ -29,6 +29,7 @@ pub(super) struct Meter {
     begun: Instant,
     n_read: AtomicU64,
     n_calls: AtomicU64,
+    n_running: AtomicUsize,
     /// Replies with something to send that the connection does not ask for.
     n_unread: AtomicUsize,
     progress_ms: AtomicU64,
@@ -40,6 +41,7 @@ impl Meter {
             begun: Instant::now(),
             n_read: AtomicU64::new(0),
             n_calls: AtomicU64::new(0),
+            n_running: AtomicUsize::new(0),
             n_unread: AtomicUsize::new(0),
             progress_ms: AtomicU64::new(0),
         })
@@ -52,9 +54,16 @@ impl Meter {
                 >= SPEAKS_FROM_BYTES.max(u64::try_from(preface).unwrap_or(u64::MAX))
     }
 
-    /// Notes a call.
-    pub(super) fn call(&self) {
+    /// Notes a call, which runs until what is returned is dropped.
+    pub(super) fn call(self: &Arc<Self>) -> Call {
         self.n_calls.fetch_add(1, Ordering::Relaxed);
+        self.n_running.fetch_add(1, Ordering::Relaxed);
+        Call(Arc::clone(self))
+    }
+
+    /// Tells whether no call runs.
+    pub(super) fn is_idle(&self) -> bool {
+        self.n_running.load(Ordering::Relaxed) == 0
     }
 
     /// Tells whether replies lie unread for so long.
@@ -80,22 +89,31 @@ impl Meter {
     }
 }
 
+/// A call under way, its reply included.
+pub(super) struct Call(Arc<Meter>);
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.0.n_running.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// A reply whose reader is watched.
 pub(super) struct Watched {
     body: Body,
-    meter: Arc<Meter>,
+    call: Call,
     is_unread: bool,
 }
 
 impl Watched {
-    pub(super) fn new(body: Body, meter: Arc<Meter>) -> Self {
+    pub(super) fn new(body: Body, call: Call) -> Self {
         let is_unread = !http_body::Body::is_end_stream(&body);
         if is_unread {
-            meter.unread();
+            call.0.unread();
         }
         Self {
             body,
-            meter,
+            call,
             is_unread,
         }
     }
@@ -104,7 +122,7 @@ impl Watched {
 impl Drop for Watched {
     fn drop(&mut self) {
         if self.is_unread {
-            self.meter.read();
+            self.call.0.read();
         }
     }
 }
@@ -118,12 +136,12 @@ impl http_body::Body for Watched {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<bytes::Bytes>, Status>>> {
         if std::mem::take(&mut self.is_unread) {
-            self.meter.read();
+            self.call.0.read();
         }
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         if matches!(frame, Some(Ok(_))) {
             self.is_unread = true; // it lies here until the connection asks for more
-            self.meter.unread();
+            self.call.0.unread();
         }
         Poll::Ready(frame)
     }

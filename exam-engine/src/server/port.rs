@@ -53,6 +53,8 @@ const MAX_RESET_STREAMS: usize = 20;
 const MAX_FAULTY_STREAMS: usize = 100;
 /// Running calls may end within this at shutdown; an answer takes milliseconds.
 pub(super) const DRAIN: Duration = Duration::from_secs(10);
+/// A peer at rest says good-bye within this, or is not waited for.
+const GOODBYE: Duration = Duration::from_secs(1);
 /// Accepting fails when file descriptors run out; the next try comes after this.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// File descriptors that are no connections: the store's files, the log, a spare for each thread.
@@ -119,7 +121,9 @@ pub(super) async fn serve(
     shutdown: impl Future<Output = ()> + Send,
 ) {
     let places = Arc::new(Semaphore::new(room(limits.connections)));
+    let end = CancellationToken::new();
     let port = Arc::new(Port {
+        end: end.clone(),
         server: server(&limits),
         front,
         limits,
@@ -153,7 +157,9 @@ pub(super) async fn serve(
         .await
         .is_err()
     {
-        tracing::warn!("some connections outlived the drain");
+        tracing::warn!("some calls outlived the drain and are cut off");
+        end.cancel();
+        connections.wait().await;
     }
 }
 
@@ -163,6 +169,7 @@ struct Port {
     limits: PortLimits,
     tls: Option<Arc<Tls>>,
     stop: CancellationToken,
+    end: CancellationToken,
 }
 
 impl Port {
@@ -213,20 +220,26 @@ impl Port {
                 () = self.stop.cancelled(), if !is_leaving => {
                     is_leaving = true;
                     connection.as_mut().graceful_shutdown();
+                    look_at = Instant::now() + GOODBYE;
                 }
+                () = self.end.cancelled() => return,
                 () = sleep_until(look_at) => {
                     let now = Instant::now();
                     let is_silent = now >= speaks_by && !meter.speaks(self.preface_bytes());
                     let is_old = now >= leaves_at + self.limits.age_grace;
-                    if is_silent || is_old || meter.is_stalled(self.limits.reader) {
+                    let is_gone = is_leaving && meter.is_idle();
+                    if is_silent || is_old || is_gone || meter.is_stalled(self.limits.reader) {
                         return;
                     }
                     if now >= leaves_at && !is_leaving {
                         is_leaving = true;
                         connection.as_mut().graceful_shutdown();
                     }
-                    let ends_at = if is_leaving && now >= leaves_at { leaves_at + self.limits.age_grace } else { leaves_at };
-                    look_at = (now + self.limits.reader).min(ends_at).max(now + Duration::from_millis(1));
+                    look_at = if is_leaving {
+                        now + GOODBYE
+                    } else {
+                        (now + self.limits.reader).min(leaves_at)
+                    };
                 }
             }
         }

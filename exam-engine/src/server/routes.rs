@@ -30,7 +30,7 @@ use tower::{Service, ServiceBuilder, ServiceExt, util::Oneshot};
 
 use super::{
     guard::{Guard, Guarded, Peer, Watch},
-    line::{Meter, Watched},
+    line::{Call, Meter, Watched},
     runtimes::Second,
 };
 use crate::{
@@ -77,7 +77,7 @@ impl hyper::service::Service<http::Request<Incoming>> for Desk {
     type Future = Answer;
 
     fn call(&self, mut request: http::Request<Incoming>) -> Answer {
-        self.meter.call();
+        let call = self.meter.call();
         let work = if is_hot(&request) {
             let request = request.map(Body::new);
             Work::Hot(self.front.candidates.call_from(self.peer, request))
@@ -92,7 +92,7 @@ impl hyper::service::Service<http::Request<Incoming>> for Desk {
         };
         Answer {
             work,
-            meter: Arc::clone(&self.meter),
+            call: Some(call),
         }
     }
 }
@@ -112,7 +112,7 @@ fn is_hot<B>(request: &http::Request<B>) -> bool {
 /// A reply on its way.
 pub(super) struct Answer {
     work: Work,
-    meter: Arc<Meter>,
+    call: Option<Call>,
 }
 
 #[expect(
@@ -134,8 +134,8 @@ impl Future for Answer {
                 std::task::ready!(Pin::new(call).poll(cx)).map(|r| r.map(Body::new))
             }
         };
-        let meter = Arc::clone(&self.meter);
-        Poll::Ready(reply.map(|reply| reply.map(|body| Watched::new(body, meter))))
+        let call = self.call.take().expect("polled once more after its end");
+        Poll::Ready(reply.map(|reply| reply.map(|body| Watched::new(body, call))))
     }
 }
 

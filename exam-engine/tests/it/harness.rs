@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use exam_engine::{
+    admission::Gate,
     bank::Bank,
     clock::{Clock, ManualClock, SystemClock},
     id::{CandidateId, ExamId},
     secrets::Secrets,
-    admission::Gate,
     server::{Server, Settings},
     session::{Response, extend_chain, first_chain},
     store::{EmbeddedStore, RedisStore, SessionStore},
@@ -64,7 +64,7 @@ macro_rules! both {
 pub(crate) use both;
 
 /// Puts something around the store.
-pub(crate) type Wrap = fn(Arc<dyn SessionStore>) -> Arc<dyn SessionStore>;
+pub(crate) type Wrap = Box<dyn Fn(Arc<dyn SessionStore>) -> Arc<dyn SessionStore> + Send + Sync>;
 
 pub(crate) struct TestServer {
     pub(crate) clock: Arc<ManualClock>,
@@ -85,7 +85,11 @@ impl TestServer {
         Self::start_with(backend, Settings::default(), |store| store).await
     }
 
-    pub(crate) async fn start_with(backend: Backend, settings: Settings, wrap: Wrap) -> Self {
+    pub(crate) async fn start_with(
+        backend: Backend,
+        settings: Settings,
+        wrap: impl Fn(Arc<dyn SessionStore>) -> Arc<dyn SessionStore> + Send + Sync + 'static,
+    ) -> Self {
         let data = tempfile::tempdir().unwrap();
         Bank::new(data.path()).add(&test_bank()).unwrap();
         Bank::new(data.path()).release().unwrap();
@@ -100,7 +104,7 @@ impl TestServer {
             data,
             url: String::new(),
             settings,
-            wrap,
+            wrap: Box::new(wrap),
             gate: None,
             running: None,
         };
@@ -144,6 +148,11 @@ impl TestServer {
     /// Stops the server in order and starts it again on the same data.
     pub(crate) async fn restart(&mut self) {
         self.stop().await.unwrap();
+        self.start_again().await;
+    }
+
+    /// Starts a stopped server on the same data.
+    pub(crate) async fn start_again(&mut self) {
         if let Some(store) = self.embedded.take() {
             store.close();
         }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod admission;
 mod bad_input;
 mod command_line;
 mod faults;
@@ -12,4 +13,6 @@ mod redis_server;
 mod rpc_coverage;
 mod sim;
 mod sitting;
+mod stalled;
 mod store_suite;
+mod tls;

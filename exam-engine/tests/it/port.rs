@@ -158,7 +158,12 @@ async fn a_peer_that_says_nothing_or_half_a_hello_is_let_go() {
     })
     .await;
     let mut speaking = hello(&server, &[]).await;
-    for said in [&b""[..], &PREFACE[..12], b"GET / HT", b"POST /a HTTP/1.1\r\nhost: a\r\nx: "] {
+    for said in [
+        &b""[..],
+        &PREFACE[..12],
+        b"GET / HT",
+        b"POST /a HTTP/1.1\r\nhost: a\r\nx: ",
+    ] {
         let mut silent = TcpStream::connect(address(&server)).await.unwrap();
         silent.write_all(said).await.unwrap();
         let mut rest = Vec::new();
@@ -167,7 +172,10 @@ async fn a_peer_that_says_nothing_or_half_a_hello_is_let_go() {
             .expect("it may stay")
             .ok();
     }
-    assert!(answers_ping(&mut speaking).await, "one that speaks must stay");
+    assert!(
+        answers_ping(&mut speaking).await,
+        "one that speaks must stay"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -191,7 +199,10 @@ async fn a_rapid_reset_ends_its_connection_and_no_other() {
     let _ = hostile.write_all(&flood).await; // it may end before all is said
     const ENHANCE_YOUR_CALM: u32 = 11;
     let code = read_to_end(&mut hostile).await;
-    assert!(code.is_none_or(|code| code == ENHANCE_YOUR_CALM), "{code:?}");
+    assert!(
+        code.is_none_or(|code| code == ENHANCE_YOUR_CALM),
+        "{code:?}"
+    );
     is_served(&honest).await;
     assert!(answers_ping(&mut calm).await);
 }
@@ -314,7 +325,11 @@ async fn an_old_connection_is_asked_to_end_and_a_new_one_goes_on() {
     .await;
     let client = honest(&server).await;
     let mut old = hello(&server, &[]).await;
-    assert_eq!(read_to_end(&mut old).await, Some(0), "asked to go without blame");
+    assert_eq!(
+        read_to_end(&mut old).await,
+        Some(0),
+        "asked to go without blame"
+    );
     is_served(&client).await; // over a new connection, which the caller does not notice
     // Negative control: with the usual age it stays.
     let server = TestServer::start(Backend::Embedded).await;
@@ -414,7 +429,10 @@ impl Process {
 
     fn rss_bytes(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmRSS"))
+            .unwrap();
         let kib = line.split_whitespace().nth(1).unwrap();
         kib.parse::<u64>().unwrap() * 1_024
     }
