@@ -396,6 +396,13 @@ async fn work(sittings: Vec<Sitting>, n_answers: u32) -> Vec<u128> {
     took
 }
 
+/// Waits as long as a refusal asks for, as a page does.
+async fn rest(told: Option<Status>) {
+    if let Some(ms) = told.and_then(|status| fact(&status, "retry_after_ms")) {
+        tokio::time::sleep(Duration::from_millis(ms.parse().unwrap())).await;
+    }
+}
+
 /// P9: boards, watchers and exports without end are refused, and no answer fails. Prints what they cost an answer.
 #[tokio::test(flavor = "multi_thread")]
 async fn dashboards_and_exports_are_shed_and_no_answer_fails() {
@@ -456,12 +463,16 @@ async fn dashboards_and_exports_are_shed_and_no_answer_fails() {
             loop {
                 let mut request = tonic::Request::new(board.clone());
                 authorized(request.metadata_mut());
-                let _ = organizer.get_standings(request).await;
+                let told = organizer.get_standings(request).await.err();
+                rest(told).await;
                 let mut request = tonic::Request::new(export.clone());
                 authorized(request.metadata_mut());
-                if let Ok(reply) = organizer.export_exam(request).await {
-                    let mut pieces = reply.into_inner();
-                    while let Ok(Some(_)) = pieces.message().await {}
+                match organizer.export_exam(request).await {
+                    Ok(reply) => {
+                        let mut pieces = reply.into_inner();
+                        while let Ok(Some(_)) = pieces.message().await {}
+                    }
+                    Err(told) => rest(Some(told)).await,
                 }
             }
         });

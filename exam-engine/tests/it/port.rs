@@ -449,16 +449,18 @@ impl Drop for Process {
 #[tokio::test(flavor = "current_thread")]
 async fn idle_connections_cost_little_and_an_honest_candidate_is_served() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    /// Files that are no connections, here and in the server.
+    const SPARE: u64 = 1_100;
     let wanted: u64 = std::env::var("PORT_IDLE").map_or(2_000, |n| n.parse().unwrap());
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    let needed = wanted.min(50_000) + 512;
+    let needed = wanted.min(50_000) + SPARE;
     let allowed = maximum.map_or(needed, |maximum| maximum.min(needed));
     let raised = Rlimit {
         current: Some(allowed.max(getrlimit(Resource::Nofile).current.unwrap_or(0))),
         maximum,
     };
     let _ = setrlimit(Resource::Nofile, raised); // fewer connections then
-    let n_connections = usize::try_from(allowed - 512).unwrap();
+    let n_connections = usize::try_from(allowed - SPARE).unwrap();
     let server = Process::start();
     let url = format!("http://{}", server.address);
     let before = server.rss_bytes();
