@@ -48,7 +48,8 @@ impl Retries {
         let mut slot_token = String::new();
         self.budget.earn();
         loop {
-            let sent = tokio::time::timeout(CALL_TIMEOUT, send(&slot_token)).await;
+            let until = (Instant::now() + CALL_TIMEOUT).min(give_up);
+            let sent = tokio::time::timeout_at(until, send(&slot_token)).await;
             let (reason, after) = match sent {
                 Ok(Ok(reply)) => {
                     return Ok(Reply {

@@ -115,10 +115,6 @@ pub(super) struct Answer {
     call: Option<Call>,
 }
 
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly all calls are of the large kind"
-)]
 enum Work {
     Hot(Guarded<<Candidates as Service<http::Request<Body>>>::Future>),
     Rest(Oneshot<Router, Request>),

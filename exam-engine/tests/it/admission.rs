@@ -565,3 +565,59 @@ async fn guessing_codes_is_stopped_and_a_working_neighbour_is_not() {
         assert_eq!(reason(&status), "ACCESS_CODE_INVALID");
     }
 }
+
+/// Saves six answers while the store hangs now and then, for longer than the device waits; returns the last number stored.
+async fn answers_through_a_bad_line(mut device: client::Device, stall: watch::Sender<bool>) -> u32 {
+    let mut last = 0;
+    for n in 0..6 {
+        stall.send(n % 3 == 1).unwrap();
+        let chosen = proto::exam::v1::Response {
+            value: Some(proto::exam::v1::response::Value::Chosen(1)),
+        };
+        let give_up = tokio::time::Instant::now() + Duration::from_millis(300);
+        match device.save(n, chosen, give_up).await {
+            Ok(saved) => last = saved.unwrap().receipt.unwrap().seq,
+            Err(failure) => assert!(
+                matches!(failure, client::Failure::NoReply { .. }),
+                "{failure}"
+            ),
+        }
+    }
+    stall.send(false).unwrap();
+    let give_up = tokio::time::Instant::now() + PATIENCE;
+    if let Some(saved) = device.save_kept(give_up).await.unwrap() {
+        last = saved.receipt.unwrap().seq;
+    }
+    last
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_waits_for_its_turn_and_saves_each_answer_once() {
+    let (stall, is_stalled) = watch::channel(false);
+    let wrap = Stalled::wrap(is_stalled, Arc::default());
+    let server = TestServer::start_with(Backend::Embedded, few_starts(), wrap).await;
+    server.open_exam().await;
+    for person in 1..=2 {
+        server.sit(person).await;
+    }
+    let code = server.code(3).await;
+    let give_up = tokio::time::Instant::now() + PATIENCE;
+    let device = client::Device::start(
+        server.candidate().await,
+        client::Retries::default(),
+        &code,
+        give_up,
+    );
+    let time_passes = async {
+        loop {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            server.clock.advance_ms(50);
+        }
+    };
+    let device = tokio::select! {
+        device = device => device.unwrap(),
+        () = time_passes => unreachable!("it passes for ever"),
+    };
+    assert_eq!(device.session().next_seq, 1);
+    assert_eq!(answers_through_a_bad_line(device, stall).await, 6);
+}
