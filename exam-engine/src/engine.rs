@@ -4,6 +4,7 @@
 //! never races with itself; against other engines the store's version check decides, and the loser loads again.
 //! Invariant: memory changes only after the store has accepted; after any doubt the cell is emptied and loaded anew.
 
+mod archive_log;
 mod close_exam;
 mod create_exam;
 mod expire;
@@ -41,6 +42,7 @@ pub use tail_log::{MAX_ENTRIES, TailBatch};
 use tonic::transport::Channel;
 
 use crate::{
+    archive::{self, Archive},
     bank::Bank,
     clock::Clock,
     id::{CandidateId, ExamId, SessionKey},
@@ -68,6 +70,9 @@ pub enum Error {
     /// The store.
     #[error(transparent)]
     Store(#[from] store::Error),
+    /// The archive of the log.
+    #[error(transparent)]
+    Archive(#[from] archive::Error),
     /// Bank, blueprint or draw.
     #[error(transparent)]
     Bank(#[from] question_bank::Error),
@@ -153,6 +158,7 @@ pub struct Engine {
     grader: GraderServiceClient<Channel>,
     grader_token: tonic::metadata::MetadataValue<tonic::metadata::Ascii>,
     store_was_up: AtomicBool,
+    archive: Option<Archive>,
 }
 
 impl Engine {
@@ -181,7 +187,15 @@ impl Engine {
             grader: GraderServiceClient::new(grader),
             grader_token: token.parse().expect("hexadecimal digits are ASCII"),
             store_was_up: AtomicBool::new(true),
+            archive: None,
         })
+    }
+
+    /// Gives the log an archive: entries are kept there, and forgotten by the store.
+    #[must_use]
+    pub fn with_archive(mut self, archive: Archive) -> Self {
+        self.archive = Some(archive);
+        self
     }
 
     /// Returns the clock's instant.
@@ -333,6 +347,17 @@ impl Engine {
             }
         }
         Err(store::Error::Conflict.into())
+    }
+
+    /// Sends the whole live store as it stands at one moment, for a backup.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn dump_store(
+        &self,
+        pieces: tokio::sync::mpsc::Sender<store::Result<bytes::Bytes>>,
+    ) -> Result<()> {
+        Ok(self.store.dump(pieces).await?)
     }
 
     /// Reports whether the store takes commits; tells the log when that changes.

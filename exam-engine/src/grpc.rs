@@ -5,10 +5,12 @@ pub mod candidate;
 mod convert;
 pub mod grader;
 pub mod log;
+pub mod operator;
 pub mod organizer;
 pub mod status;
 
 pub use candidate::Candidate;
 pub use grader::Grader;
 pub use log::Log;
+pub use operator::Operator;
 pub use organizer::Organizer;

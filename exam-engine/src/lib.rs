@@ -11,6 +11,8 @@ pub mod engine;
 
 pub mod grpc;
 
+pub mod archive;
+pub mod backup;
 pub mod bank;
 pub mod cli;
 pub mod clock;

@@ -17,6 +17,7 @@ use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    archive::{Archive, Policy},
     clock::Clock,
     engine::{self, Engine},
     files,
@@ -45,10 +46,26 @@ impl Server {
         clock: Arc<dyn Clock>,
         secrets: &Secrets,
     ) -> engine::Result<Self> {
+        let archive = Archive::in_folder(&data.join("archive"), Policy::default())?;
+        Self::start_with_archive(data, store, clock, secrets, archive)
+    }
+
+    /// As [`Server::start`], with the log's archive in another place.
+    ///
+    /// # Errors
+    /// When the exams of the data folder cannot be read.
+    pub fn start_with_archive(
+        data: &Path,
+        store: Arc<dyn SessionStore>,
+        clock: Arc<dyn Clock>,
+        secrets: &Secrets,
+        archive: Archive,
+    ) -> engine::Result<Self> {
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         let (channel, connections) = in_process::channel();
-        let engine = Arc::new(Engine::new(data, store, clock, secrets, channel.clone())?);
+        let engine = Engine::new(data, store, clock, secrets, channel.clone())?;
+        let engine = Arc::new(engine.with_archive(archive));
         let roles = Roles::new(secrets);
         let snapshots = data.join("grader");
         files::make_folder(&snapshots)?;
@@ -105,7 +122,7 @@ impl Server {
     }
 }
 
-/// Runs one expiry task for each published exam.
+/// Runs for each published exam one task that ends attempts and one that archives the log.
 async fn expire_all(engine: Arc<Engine>, stop: CancellationToken) {
     let mut exams = engine.watch_exams();
     let mut running = JoinSet::new();
@@ -114,6 +131,7 @@ async fn expire_all(engine: Arc<Engine>, stop: CancellationToken) {
         let all = exams.borrow_and_update().clone();
         for exam in all {
             if known.insert(exam.id.clone()) {
+                running.spawn(Arc::clone(&engine).archive_log(Arc::clone(&exam)));
                 running.spawn(Arc::clone(&engine).expire_attempts(exam));
             }
         }

@@ -10,6 +10,7 @@ use tokio::{
 
 use super::ServeArguments;
 use crate::{
+    archive::{Archive, Policy},
     clock::SystemClock,
     files,
     secrets::Secrets,
@@ -41,7 +42,13 @@ async fn serve(data: &Path, arguments: &ServeArguments) -> anyhow::Result<()> {
             Arc::new(EmbeddedStore::open(&data.join("live"), clock.clone()).with_context(unusable)?)
         }
     };
-    let server = Server::start(data, store, clock, &secrets).with_context(unusable)?;
+    let place = data.join("archive").display().to_string();
+    let place = arguments.archive.as_ref().unwrap_or(&place);
+    let archive = Archive::open(place, Policy::default()).with_context(|| {
+        format!("không dùng được kho lưu nhật ký / cannot use the log archive: {place}")
+    })?;
+    let server =
+        Server::start_with_archive(data, store, clock, &secrets, archive).with_context(unusable)?;
     let listener = TcpListener::bind(&arguments.listen)
         .await
         .with_context(|| format!("không mở được cổng {0}, hãy chọn cổng khác bằng --listen / cannot listen on {0}, choose another by --listen", arguments.listen))?;

@@ -16,7 +16,8 @@ use hyper_util::{
 use proto::{
     exam::v1::{
         ErrorCode, candidate_service_server::CandidateServiceServer,
-        log_service_server::LogServiceServer, organizer_service_server::OrganizerServiceServer,
+        log_service_server::LogServiceServer, operator_service_server::OperatorServiceServer,
+        organizer_service_server::OrganizerServiceServer,
     },
     grader::v1::grader_service_server::GraderServiceServer,
 };
@@ -89,6 +90,11 @@ pub(super) fn routes(
         roles.clone(),
         stop.clone(),
     ));
+    let operator = OperatorServiceServer::new(grpc::Operator::new(
+        Arc::clone(engine),
+        roles.clone(),
+        stop.clone(),
+    ));
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(proto::FILE_DESCRIPTOR_SET)
         .build_v1()
@@ -101,6 +107,7 @@ pub(super) fn routes(
     let router = mount(router, candidate);
     let router = mount(router, organizer);
     let router = mount(router, log);
+    let router = mount(router, operator);
     let router = mount(router, grader);
     let router = mount(router, reflection);
     mount(router, health_service)

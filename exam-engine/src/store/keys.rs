@@ -5,7 +5,7 @@
 //! | key | value | expiry | writer |
 //! | --- | --- | --- | --- |
 //! | `kb:{exam:p}:s:<16 bytes>` | hash: `v` version, `h` head, `p` progress, `a<u16 BE>` answers | none while the exam is kept | `commit.lua` |
-//! | `kb:{exam:p}:log` | stream: ids `0-1`, `0-2`, …; field `e` an encoded event | never trimmed yet | `commit.lua` |
+//! | `kb:{exam:p}:log` | stream: ids `0-1`, `0-2`, …; field `e` an encoded event | trimmed behind archive and graders, all but the last | `commit.lua` |
 //! | `kb:{exam:p}:due` | sorted set: member candidate, score Unix milliseconds | members leave with the end | `commit.lua` |
 //!
 //! Embedded (keyspaces of one fjall database; big-endian, so that byte order is key order). An exam is its number, given
@@ -18,6 +18,7 @@
 //! | `live` | exam u16, candidate, field u16 (0 progress, 1 head, 2.. answers) | progress: version u64, due instant u64 (0 for none), bytes; else bytes |
 //! | `log` | exam u16, partition u16, position u64 | encoded event; fjall checksums its journal and blocks |
 //! | `due` | exam u16, instant u64, candidate | empty |
+//! | `trimmed` | exam u16, partition u16 | position u64 up to which the log is forgotten |
 
 use super::Field;
 use crate::{
@@ -103,6 +104,12 @@ pub(super) fn embedded_log(exam: ExamNo, partition: u16, position: u64) -> [u8; 
     key[2..4].copy_from_slice(&partition.to_be_bytes());
     key[4..].copy_from_slice(&position.to_be_bytes());
     key
+}
+
+pub(super) fn embedded_trimmed(exam: ExamNo, partition: u16) -> [u8; 4] {
+    let [a, b] = exam.to_be_bytes();
+    let [c, d] = partition.to_be_bytes();
+    [a, b, c, d]
 }
 
 pub(super) fn embedded_due(exam: ExamNo, at: Timestamp, candidate: CandidateId) -> [u8; 26] {

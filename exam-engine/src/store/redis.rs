@@ -69,6 +69,10 @@ impl RedisStore {
     }
 }
 
+fn parse_position(id: &str) -> Option<u64> {
+    id.strip_prefix("0-")?.parse().ok()
+}
+
 fn unavailable(error: &RedisError) -> Error {
     Error::Unavailable(error.to_string())
 }
@@ -218,6 +222,12 @@ impl SessionStore for RedisStore {
             .map_err(|error| unavailable(&error))?;
         let mut entries = Vec::with_capacity(reply.ids.len());
         for (expected, entry) in (after + 1..).zip(reply.ids) {
+            if expected == after + 1
+                && let Some(first) = parse_position(&entry.id)
+                && first > expected
+            {
+                return Err(Error::Trimmed { first });
+            }
             if entry.id != format!("0-{expected}") {
                 return Err(Error::Corrupt(format!(
                     "partition {partition}: expected 0-{expected}, found {}",
@@ -234,6 +244,18 @@ impl SessionStore for RedisStore {
             }
         }
         Ok(entries)
+    }
+
+    /// Keeps the last entry, which tells where the log ends.
+    async fn trim_log(&self, exam: &ExamId, partition: u32, upto: u64) -> Result<()> {
+        let end = self.log_ends(exam, partition + 1).await?[partition as usize];
+        redis::cmd("XTRIM")
+            .arg(keys::redis_log(exam, partition))
+            .arg("MINID")
+            .arg(format!("0-{}", end.min(upto + 1)))
+            .query_async(&mut self.connection(partition))
+            .await
+            .map_err(|error| unavailable(&error))
     }
 
     async fn log_ends(&self, exam: &ExamId, n_partitions: u32) -> Result<Vec<u64>> {
@@ -254,15 +276,8 @@ impl SessionStore for RedisStore {
             .into_iter()
             .map(|reply| match reply.ids.first() {
                 None => Ok(0),
-                Some(entry) => {
-                    let position = entry
-                        .id
-                        .strip_prefix("0-")
-                        .and_then(|text| text.parse().ok());
-                    position.ok_or_else(|| {
-                        Error::Corrupt(format!("a log entry has the id {}", entry.id))
-                    })
-                }
+                Some(entry) => parse_position(&entry.id)
+                    .ok_or_else(|| Error::Corrupt(format!("a log entry has the id {}", entry.id))),
             })
             .collect()
     }
