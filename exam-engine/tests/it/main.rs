@@ -7,6 +7,7 @@ mod command_line;
 mod faults;
 mod harness;
 mod kill;
+mod power_cut;
 mod redis_server;
 mod rpc_coverage;
 mod sim;
