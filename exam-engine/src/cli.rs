@@ -19,6 +19,9 @@ mod watch;
 mod paper;
 mod receipt;
 
+mod backup;
+mod log;
+
 use std::{
     io::{self, Write},
     path::PathBuf,
@@ -56,6 +59,47 @@ enum Command {
     /// Biên nhận nộp bài / slips of submission.
     #[command(subcommand)]
     Receipt(ReceiptCommand),
+    /// Sao lưu máy chủ đang chạy; có cả đáp án và khóa bí mật / back up the running server; keys and secrets are in it.
+    Backup {
+        /// Thư mục nhận, mới hoặc trống / folder to write to, new or empty.
+        target: PathBuf,
+        /// Máy chủ / server.
+        #[arg(long, env = "EXAM_SERVER", default_value = "http://127.0.0.1:7800")]
+        server: String,
+        /// Nơi lưu nhật ký, như của `serve` / where the log is archived, as for `serve`.
+        #[arg(long, env = "EXAM_ARCHIVE")]
+        archive: Option<String>,
+    },
+    /// Dựng lại thư mục dữ liệu (--data, mới hoặc trống) từ bản sao lưu / make the data folder (--data, new or empty) from a backup.
+    Restore {
+        /// Thư mục sao lưu / backup folder.
+        backup: PathBuf,
+    },
+    /// Kiểm tra kho lưu nhật ký / check the log archive.
+    #[command(subcommand)]
+    Log(LogCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum LogCommand {
+    /// Kiểm tra mọi đoạn: băm, chuỗi, vị trí / check all segments: hashes, chain, positions.
+    Verify {
+        /// Tên kỳ thi; không ghi là tất cả / name of the exam; none is all.
+        id: Option<String>,
+        /// Nơi lưu nhật ký, như của `serve` / where the log is archived, as for `serve`.
+        #[arg(long, env = "EXAM_ARCHIVE")]
+        archive: Option<String>,
+    },
+    /// Kiểm tra rồi ghi lại thành tệp như `log.bin` / check and write as a file like `log.bin`.
+    Replay {
+        /// Tên kỳ thi / name of the exam.
+        id: String,
+        /// Tệp nhận / file to write.
+        file: PathBuf,
+        /// Nơi lưu nhật ký, như của `serve` / where the log is archived, as for `serve`.
+        #[arg(long, env = "EXAM_ARCHIVE")]
+        archive: Option<String>,
+    },
 }
 
 /// Settings of the server.
@@ -90,6 +134,9 @@ pub struct ServeArguments {
     /// Đã cố ý đổi khóa trong secrets/ trên mọi máy / the secrets were changed on purpose on all machines.
     #[arg(long)]
     pub accept_new_secrets: bool,
+    /// Nơi lưu nhật ký: thư mục hoặc s3://bucket/…; không ghi là `archive` trong thư mục dữ liệu / where the log is archived: a folder or s3://bucket/…; by default `archive` in the data folder.
+    #[arg(long, env = "EXAM_ARCHIVE")]
+    pub archive: Option<String>,
     /// Bảo vệ cổng, nhịp vào thi, TLS / the port's protection, pace of starts, TLS.
     #[command(flatten)]
     pub port: PortArguments,
@@ -334,6 +381,18 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Paper(PaperCommand::Verify { archive }) => paper::verify(&archive),
         Command::Receipt(ReceiptCommand::Verify { slip, key, archive }) => {
             receipt::verify(&slip, key.as_deref(), archive.as_deref())
+        }
+        Command::Backup {
+            target,
+            server,
+            archive,
+        } => backup::run(&data, &server, archive.as_deref(), &target),
+        Command::Restore { backup } => backup::restore(&backup, &data),
+        Command::Log(LogCommand::Verify { id, archive }) => {
+            log::verify(&data, archive.as_deref(), id.as_deref())
+        }
+        Command::Log(LogCommand::Replay { id, file, archive }) => {
+            log::replay(&data, archive.as_deref(), &id, &file)
         }
     }
 }

@@ -5,6 +5,7 @@
 //! Invariant: memory changes only after the store has accepted; after any doubt the cell is emptied and loaded anew.
 
 mod act_on_attempts;
+mod archive_log;
 mod check_in;
 mod close_exam;
 mod compensate_outage;
@@ -51,6 +52,7 @@ use tonic::transport::Channel;
 
 use crate::{
     admission::Lobby,
+    archive::{self, Archive},
     bank::Bank,
     clock::Clock,
     id::{CandidateId, ExamId, SessionKey},
@@ -78,6 +80,9 @@ pub enum Error {
     /// The store.
     #[error(transparent)]
     Store(#[from] store::Error),
+    /// The archive of the log.
+    #[error(transparent)]
+    Archive(#[from] archive::Error),
     /// Bank, blueprint or draw.
     #[error(transparent)]
     Bank(#[from] question_bank::Error),
@@ -173,6 +178,7 @@ pub struct Engine {
     grader_token: tonic::metadata::MetadataValue<tonic::metadata::Ascii>,
     store_was_up: AtomicBool,
     lobby: Lobby,
+    archive: Option<Archive>,
 }
 
 impl Engine {
@@ -203,6 +209,7 @@ impl Engine {
             grader_token: token.parse().expect("hexadecimal digits are ASCII"),
             store_was_up: AtomicBool::new(true),
             lobby: Lobby::new(crate::server::Settings::default().starts),
+            archive: None,
         })
     }
 
@@ -210,6 +217,13 @@ impl Engine {
     #[must_use]
     pub fn with_lobby(mut self, lobby: Lobby) -> Self {
         self.lobby = lobby;
+        self
+    }
+
+    /// Gives the log an archive: entries are kept there, and forgotten by the store.
+    #[must_use]
+    pub fn with_archive(mut self, archive: Archive) -> Self {
+        self.archive = Some(archive);
         self
     }
 
@@ -403,6 +417,17 @@ impl Engine {
             }
         }
         Err(store::Error::Conflict.into())
+    }
+
+    /// Sends the whole live store as it stands at one moment, for a backup.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn dump_store(
+        &self,
+        pieces: tokio::sync::mpsc::Sender<store::Result<bytes::Bytes>>,
+    ) -> Result<()> {
+        Ok(self.store.dump(pieces).await?)
     }
 
     /// Reports whether the store takes commits; tells the log when that changes.

@@ -13,6 +13,8 @@ pub mod admission;
 
 pub mod grpc;
 
+pub mod archive;
+pub mod backup;
 pub mod bank;
 pub mod cli;
 pub mod clock;

@@ -36,8 +36,9 @@ use self::{
 };
 use crate::{
     admission::{Callers, Gate, Lobby},
+    archive::{Archive, Policy},
     clock::Clock,
-    engine::{self, Engine},
+    engine::{self, Engine, LiveExam},
     files,
     grpc::{self, auth::Roles},
     packages::Packages,
@@ -128,7 +129,10 @@ impl Server {
         let (engine, lock) = match store {
             Some((store, clock)) => {
                 let engine = Engine::new(data, store, clock, secrets, grader_channel.clone())?;
-                let engine = engine.with_lobby(Lobby::new(settings.starts));
+                let mut engine = engine.with_lobby(Lobby::new(settings.starts));
+                if let Some(archive) = log_archive(data, &setup)? {
+                    engine = engine.with_archive(archive);
+                }
                 engine.join(secrets, setup.accept_new_secrets).await?;
                 (Some(Arc::new(engine)), None)
             }
@@ -217,6 +221,19 @@ impl Server {
     }
 }
 
+/// Opens the archive of the log, which all processes that read the log must reach.
+fn log_archive(data: &Path, setup: &Setup) -> engine::Result<Option<Archive>> {
+    let is_alone = setup.has(Role::Engine) && setup.has(Role::Control);
+    Ok(match &setup.archive {
+        Some(place) => Some(Archive::open(place, Policy::default())?),
+        None if is_alone => Some(Archive::in_folder(
+            &data.join("archive"),
+            Policy::default(),
+        )?),
+        None => None,
+    })
+}
+
 /// Where the grader of this process reads logs.
 fn log_source(
     near: Channel,
@@ -303,6 +320,8 @@ impl Parts {
             engine.import_exams().await?;
             let feed = grader_feed::feed(Arc::clone(engine), grader);
             tasks.spawn_on(until_stopped(Box::pin(feed)), second.handle());
+            let archiving = archive_all(Arc::clone(engine));
+            tasks.spawn_on(until_stopped(Box::pin(archiving)), second.handle());
         }
         Ok(())
     }
@@ -310,6 +329,18 @@ impl Parts {
 
 /// Runs one expiry task for each published exam.
 async fn expire_all(engine: Arc<Engine>) {
+    for_each_exam(&engine, |exam| Arc::clone(&engine).expire_attempts(exam)).await;
+}
+
+/// Runs one task for each published exam that archives its log.
+async fn archive_all(engine: Arc<Engine>) {
+    for_each_exam(&engine, |exam| Arc::clone(&engine).archive_log(exam)).await;
+}
+
+async fn for_each_exam<F: Future<Output = ()> + Send + 'static>(
+    engine: &Engine,
+    task: impl Fn(Arc<LiveExam>) -> F,
+) {
     let mut exams = engine.watch_exams();
     let mut running = JoinSet::new();
     let mut known = std::collections::HashSet::new();
@@ -317,7 +348,7 @@ async fn expire_all(engine: Arc<Engine>) {
         let all = exams.borrow_and_update().clone();
         for exam in all {
             if known.insert(exam.id.clone()) {
-                running.spawn(Arc::clone(&engine).expire_attempts(exam));
+                running.spawn(task(exam));
             }
         }
         if exams.changed().await.is_err() {

@@ -12,7 +12,7 @@ mod record;
 mod redis;
 
 use bytes::Bytes;
-pub use embedded::EmbeddedStore;
+pub use embedded::{DumpSummary, EmbeddedStore, Recovery, Scan, Settings};
 pub use exam_table::{ExamTable, Look, StoredExam, StoredPackage};
 pub use record::{Corrupt, decode_session, encode_change};
 pub(crate) use record::{ended_by_to_wire, response_from_wire, response_to_wire};
@@ -142,11 +142,11 @@ pub trait SessionStore: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<Bytes>>;
 
-    /// Returns the last position of each partition, 0 for none.
-    async fn log_ends(&self, exam: &ExamId, n_partitions: u32) -> Result<Vec<u64>>;
-
     /// Forgets the entries of a partition up to and including a position: only behind archive and graders.
     async fn trim_log(&self, exam: &ExamId, partition: u32, upto: u64) -> Result<()>;
+
+    /// Returns the last position of each partition, 0 for none.
+    async fn log_ends(&self, exam: &ExamId, n_partitions: u32) -> Result<Vec<u64>>;
 
     /// Returns at most `limit` candidates of an exam that are due at `now`, and the instant at which the next one is.
     async fn due(
@@ -156,6 +156,13 @@ pub trait SessionStore: Send + Sync + 'static {
         now: Timestamp,
         limit: usize,
     ) -> Result<(Vec<CandidateId>, Option<Timestamp>)>;
+
+    /// Sends everything as it stands at one moment, in pieces, for a backup; `EmbeddedStore::restore` reads it.
+    async fn dump(&self, _pieces: tokio::sync::mpsc::Sender<Result<Bytes>>) -> Result<()> {
+        Err(Error::Unavailable(
+            "kho này có cách sao lưu riêng, với Redis hãy chép tệp AOF / this store has its own way of backup, copy the append-only file of Redis".to_owned(),
+        ))
+    }
 
     /// Checks that commits are taken, as durably as [`SessionStore::durability`] says.
     async fn check(&self) -> Result<()>;

@@ -323,10 +323,13 @@ impl GraderService for Graders {
     }
 
     async fn get_counts(&self, request: Request<GetCountsRequest>) -> Answer<GetCountsResponse> {
-        let mut counts = self.live(&request.get_ref().exam_id)?.counts();
+        let live = self.live(&request.get_ref().exam_id)?;
+        let mut counts = live.counts();
         counts.state = ExamState::Unspecified.into();
+        let positions = live.read().fold.positions().to_vec();
         Ok(Response::new(GetCountsResponse {
             counts: Some(counts),
+            positions,
         }))
     }
 

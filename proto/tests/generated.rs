@@ -4,12 +4,13 @@
 
 use std::{fs, path::Path};
 
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     "bank/v1/bank.proto",
     "key/v1/key.proto",
     "exam/v1/exam.proto",
     "exam/v1/log.proto",
     "exam/v1/candidate.proto",
+    "exam/v1/operator.proto",
     "exam/v1/organizer.proto",
     "grader/v1/grader.proto",
     "grader/v1/package.proto",

@@ -31,22 +31,32 @@ impl Interceptor for Bearer {
 
 pub(super) type Client = OrganizerServiceClient<InterceptedService<Channel, Bearer>>;
 
-pub(super) async fn connect(data: &Path, server: &str) -> anyhow::Result<Client> {
+/// Reads the organizer's word.
+pub(super) fn bearer(data: &Path) -> anyhow::Result<Bearer> {
     let file = data.join("secrets/organizer.token");
     let token = fs::read_to_string(&file)
         .with_context(|| format!("không đọc được {0}; máy chủ tạo tệp này khi chạy lần đầu, hãy dùng đúng --data / cannot read {0}; the server makes it at its first start, use the same --data", file.display()))?;
     let bearer = format!("Bearer {}", token.trim())
         .parse()
         .context("organizer.token")?;
+    Ok(Bearer(bearer))
+}
+
+pub(super) fn cannot_connect(server: &str) -> String {
+    format!(
+        "không nối được {server}; máy chủ đã chạy chưa? / cannot connect to {server}; is the server running?"
+    )
+}
+
+pub(super) async fn connect(data: &Path, server: &str) -> anyhow::Result<Client> {
+    let bearer = bearer(data)?;
     let channel = client::endpoint(server)
         .context("địa chỉ máy chủ sai / bad server address")?
         .connect()
         .await
-        .with_context(|| format!("không nối được {server}; máy chủ đã chạy chưa? / cannot connect to {server}; is the server running?"))?;
-    Ok(
-        OrganizerServiceClient::with_interceptor(channel, Bearer(bearer))
-            .max_decoding_message_size(MAX_MESSAGE_BYTES),
-    )
+        .with_context(|| cannot_connect(server))?;
+    Ok(OrganizerServiceClient::with_interceptor(channel, bearer)
+        .max_decoding_message_size(MAX_MESSAGE_BYTES))
 }
 
 /// Turns a refusal into what a person reads: its sentence, then its facts, as "(area=99)".

@@ -104,6 +104,7 @@ fn setup(arguments: &ServeArguments) -> anyhow::Result<Setup> {
         roles: arguments.roles.iter().copied().collect(),
         engines: arguments.engine.clone(),
         grader: arguments.grader.clone(),
+        archive: arguments.archive.clone(),
         accept_new_secrets: arguments.accept_new_secrets,
     };
     let (engine, control) = (setup.has(Role::Engine), setup.has(Role::Control));

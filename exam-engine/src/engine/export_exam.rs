@@ -105,8 +105,7 @@ impl Engine {
             let mut position = 0;
             while position < *end {
                 let events = self
-                    .store
-                    .read_log(&exam.id, partition, position, super::MAX_ENTRIES)
+                    .log_entries(exam, partition, position, super::MAX_ENTRIES)
                     .await?;
                 if events.is_empty() {
                     let gap = format!("partition {partition} ends at {position}, not at {end}");

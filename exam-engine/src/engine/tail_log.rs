@@ -36,11 +36,8 @@ impl Engine {
             if *after == *end || entries.len() == MAX_ENTRIES {
                 continue;
             }
-            for event in self
-                .store
-                .read_log(&exam.id, partition, *after, MAX_ENTRIES - entries.len())
-                .await?
-            {
+            let limit = MAX_ENTRIES - entries.len();
+            for event in self.log_entries(exam, partition, *after, limit).await? {
                 *after += 1;
                 entries.push(LogEntry {
                     partition,
@@ -50,6 +47,27 @@ impl Engine {
             }
         }
         Ok(TailBatch { entries, ends })
+    }
+
+    /// Reads the log of a partition, from the archive what the store has forgotten.
+    pub(super) async fn log_entries(
+        &self,
+        exam: &LiveExam,
+        partition: u32,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<Bytes>> {
+        match self.store.read_log(&exam.id, partition, after, limit).await {
+            Err(store::Error::Trimmed { first }) => {
+                let Some(archive) = &self.archive else {
+                    return Err(store::Error::Trimmed { first }.into());
+                };
+                let n_forgotten = usize::try_from(first - after - 1).unwrap_or(limit);
+                let limit = limit.min(n_forgotten); // the rest is read from the store, the next time
+                Ok(archive.read(&exam.id, partition, after, limit).await?)
+            }
+            outcome => Ok(outcome?),
+        }
     }
 }
 

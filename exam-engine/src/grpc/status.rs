@@ -9,7 +9,7 @@ use proto::{DOMAIN, exam::v1::ErrorCode, reason};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use crate::{engine::Error, session, store, token::CodeError};
+use crate::{archive, engine::Error, session, store, token::CodeError};
 
 /// A caller told to come again waits at least this long.
 const RETRY_AFTER_MS: u32 = 500;
@@ -85,6 +85,15 @@ fn classify(error: &Error) -> (ErrorCode, Facts) {
     match error {
         Error::Session(refusal) => classify_session(refusal),
         Error::Store(refusal) => classify_store(refusal),
+        Error::Archive(archive::Error::Unavailable(_)) => (
+            ErrorCode::StoreUnavailable,
+            vec![("retry_after_ms", RETRY_AFTER_MS.to_string())],
+        ),
+        Error::Archive(
+            archive::Error::Missing { .. }
+            | archive::Error::Damaged { .. }
+            | archive::Error::Ahead { .. },
+        ) => (ErrorCode::StoreCorrupt, vec![]),
         Error::Bank(question_bank::Error::Infeasible(_)) => {
             (ErrorCode::BlueprintInfeasible, vec![])
         }
@@ -218,8 +227,12 @@ fn classify_store(refusal: &store::Error) -> (ErrorCode, Facts) {
         store::Error::Conflict => (ErrorCode::Conflict, again),
         store::Error::TooLate => (ErrorCode::DeadlinePassed, vec![]),
         store::Error::Unavailable(_) | store::Error::Busy => (ErrorCode::StoreUnavailable, again),
-        store::Error::Trimmed { .. } => (ErrorCode::PositionUnknown, vec![]),
         store::Error::Corrupt(_) => (ErrorCode::StoreCorrupt, vec![]),
+        // The engine reads on from the archive; this reaches nobody who has one.
+        store::Error::Trimmed { first } => (
+            ErrorCode::PositionUnknown,
+            vec![("position", first.to_string())],
+        ),
         store::Error::WeakSettings(_) | store::Error::BadAddress(_) => {
             (ErrorCode::Internal, vec![])
         }

@@ -37,6 +37,9 @@ pub struct Setup {
     pub engines: Vec<String>,
     /// Where the grader is, for a process without one.
     pub grader: Option<String>,
+    /// Where the log is archived: a folder, or a bucket by `s3://…`. Without it, a process that is engine and control uses
+    /// `archive` in its data folder; others have none, and then nothing is trimmed.
+    pub archive: Option<String>,
     /// These secrets replace those that the other processes used.
     pub accept_new_secrets: bool,
 }
@@ -47,6 +50,7 @@ impl Default for Setup {
             roles: Role::ALL.into(),
             engines: Vec::new(),
             grader: None,
+            archive: None,
             accept_new_secrets: false,
         }
     }

@@ -22,6 +22,7 @@ use http::StatusCode;
 use hyper::body::Incoming;
 use proto::exam::v1::{
     ErrorCode, candidate_service_server::CandidateServiceServer,
+    operator_service_server::OperatorServiceServer,
     organizer_service_server::OrganizerServiceServer,
 };
 use tokio_util::sync::CancellationToken;
@@ -163,6 +164,14 @@ pub(super) fn front(
         let service = service.max_decoding_message_size(MAX_ORGANIZER_BYTES);
         Guard::new(second.behind(service), watch, false)
     });
+    let operator = parts.with_role(Role::Control).map(|engine| {
+        let service = grpc::Operator::new(Arc::clone(engine), roles.clone(), stop.clone());
+        Guard::new(
+            second.behind(OperatorServiceServer::new(service)),
+            watch,
+            false,
+        )
+    });
     let Services {
         log,
         grader,
@@ -183,6 +192,7 @@ pub(super) fn front(
         .fallback(|| async { (StatusCode::NOT_FOUND, "không có trang này / no such page") });
     let router = mount_role(router, candidates.clone(), Role::Engine, &mut told);
     let router = mount_role(router, organizer, Role::Control, &mut told);
+    let router = mount_role(router, operator, Role::Control, &mut told);
     let router = mount_role(router, log, Role::Engine, &mut told);
     let router = mount_role(router, grader, Role::Grader, &mut told);
     let router = mount_role(router, packages, Role::Grader, &mut told);

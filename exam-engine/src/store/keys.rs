@@ -23,6 +23,7 @@
 //! | `live` | exam u16, candidate, field u16 (0 progress, 1 head, 2.. answers) | progress: version u64, due instant u64 (0 for none), bytes; else bytes |
 //! | `log` | exam u16, partition u16, position u64 | encoded event; fjall checksums its journal and blocks |
 //! | `due` | exam u16, instant u64, candidate | empty |
+//! | `trimmed` | exam u16, partition u16 | position u64 up to which the log is forgotten |
 
 use super::Field;
 use crate::{
@@ -127,6 +128,12 @@ pub(super) fn embedded_log(exam: ExamNo, partition: u16, position: u64) -> [u8; 
     key[2..4].copy_from_slice(&partition.to_be_bytes());
     key[4..].copy_from_slice(&position.to_be_bytes());
     key
+}
+
+pub(super) fn embedded_trimmed(exam: ExamNo, partition: u16) -> [u8; 4] {
+    let [a, b] = exam.to_be_bytes();
+    let [c, d] = partition.to_be_bytes();
+    [a, b, c, d]
 }
 
 pub(super) fn embedded_due(exam: ExamNo, at: Timestamp, candidate: CandidateId) -> [u8; 26] {

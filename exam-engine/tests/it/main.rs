@@ -12,6 +12,7 @@ mod faults;
 mod harness;
 mod kill;
 mod port;
+mod power_cut;
 mod processes;
 mod redis_access;
 mod redis_group;

@@ -86,6 +86,9 @@ pub struct GetCountsResponse {
     /// The state at this moment; its exam state is not set.
     #[prost(message, optional, tag = "1")]
     pub counts: ::core::option::Option<super::super::exam::v1::WatchExamResponse>,
+    /// Last position folded, one for each partition: up to there this grader needs the log no more while it runs.
+    #[prost(uint64, repeated, tag = "2")]
+    pub positions: ::prost::alloc::vec::Vec<u64>,
 }
 /// Asks for the final result of a closed exam.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -59,6 +59,7 @@ pub(super) struct Writer {
     tables: Arc<Tables>,
     reserve_bytes: Arc<AtomicU64>,
     clock: Arc<dyn Clock>,
+    persist: PersistMode,
     /// With the number of the batch that wrote it last.
     stamps: HashMap<(ExamNo, CandidateId), (Stamp, u64)>,
     n_batches: u64,
@@ -73,6 +74,7 @@ impl Writer {
         tables: Arc<Tables>,
         reserve_bytes: Arc<AtomicU64>,
         clock: Arc<dyn Clock>,
+        syncs: bool,
     ) -> Self {
         Self {
             db,
@@ -80,6 +82,11 @@ impl Writer {
             tables,
             reserve_bytes,
             clock,
+            persist: if syncs {
+                PersistMode::SyncData
+            } else {
+                PersistMode::Buffer
+            },
             stamps: HashMap::new(),
             n_batches: 0,
             ends: HashMap::new(),
@@ -125,7 +132,7 @@ impl Writer {
     /// Writes a batch and answers.
     fn write(&mut self, waiting: impl Iterator<Item = Pending>) {
         let now = self.clock.now();
-        let mut batch = self.db.batch().durability(Some(PersistMode::SyncData));
+        let mut batch = self.db.batch().durability(Some(self.persist));
         let mut accepted = Vec::new();
         if self.stamps.len() > MAX_STAMPS {
             self.stamps.clear();

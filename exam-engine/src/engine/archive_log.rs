@@ -1,0 +1,188 @@
+//! Moves the log from the store to the archive: segment by segment, then forgets what is archived and graded.
+//!
+//! Any engine may do it, since a segment is never written over. Invariant: an entry is forgotten only after its segment
+//! was read back from the archive and the grader has folded it; readers find it there ([`Engine::read_log`]).
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use proto::grader::v1::GetCountsRequest;
+use tokio::time::Instant;
+
+use super::{Engine, LiveExam, Result};
+use crate::{
+    archive::{self, Archive, Head, MAX_CONTENT_BYTES},
+    store,
+};
+
+/// Pause between two looks at the log, at most; an idle exam costs one look a second.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
+
+/// Where a partition stands.
+#[derive(Default)]
+struct Progress {
+    head: Option<Head>,
+    /// Since when entries wait for a segment.
+    waiting: Option<Instant>,
+    trimmed: u64,
+}
+
+impl Engine {
+    /// Archives and trims the log of one exam until the task is ended; without an archive it returns at once.
+    pub async fn archive_log(self: Arc<Self>, exam: Arc<LiveExam>) {
+        let Some(archive) = &self.archive else {
+            return;
+        };
+        let pause = (archive.policy().max_age / 4).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
+        let mut partitions: Vec<Progress> = Vec::new();
+        partitions.resize_with(exam.n_partitions as usize, Progress::default);
+        let mut told = String::new();
+        loop {
+            match self.archive_turn(archive, &exam, &mut partitions).await {
+                Ok(()) => told.clear(),
+                Err(error) => {
+                    let text = error.to_string();
+                    if text != told {
+                        tracing::error!(exam.id = %exam.id, error = %error, "the log is not archived; nothing is forgotten meanwhile");
+                        told = text; // once, not every second
+                    }
+                    // What is remembered may be what is wrong.
+                    partitions
+                        .iter_mut()
+                        .for_each(|progress| progress.head = None);
+                }
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    async fn archive_turn(
+        &self,
+        archive: &Archive,
+        exam: &LiveExam,
+        partitions: &mut [Progress],
+    ) -> Result<()> {
+        let ends = self.store.log_ends(&exam.id, exam.n_partitions).await?;
+        for ((partition, progress), end) in (0u32..).zip(partitions.iter_mut()).zip(&ends) {
+            self.archive_partition(archive, exam, partition, progress, *end)
+                .await?;
+        }
+        self.trim(archive, exam, partitions).await
+    }
+
+    async fn archive_partition(
+        &self,
+        archive: &Archive,
+        exam: &LiveExam,
+        partition: u32,
+        progress: &mut Progress,
+        end: u64,
+    ) -> Result<()> {
+        let mut head = match progress.head {
+            Some(head) => head,
+            None => archive.head(&exam.id, partition).await?,
+        };
+        if head.last > end {
+            return Err(archive::Error::Ahead {
+                exam: exam.id.to_string(),
+                partition,
+                archived: head.last,
+                end,
+            }
+            .into());
+        }
+        let policy = archive.policy();
+        if head.last == end {
+            progress.waiting = None;
+        }
+        let has_waited = |progress: &mut Progress| {
+            let since = progress.waiting.get_or_insert_with(Instant::now);
+            since.elapsed() >= policy.max_age
+        };
+        while head.last < end
+            && (end - head.last >= policy.max_entries as u64 || has_waited(progress))
+        {
+            let entries = self.segment_entries(archive, exam, partition, head).await?;
+            head = archive.store(&exam.id, partition, head, &entries).await?;
+            progress.head = Some(head);
+        }
+        progress.head = Some(head);
+        Ok(())
+    }
+
+    async fn segment_entries(
+        &self,
+        archive: &Archive,
+        exam: &LiveExam,
+        partition: u32,
+        head: Head,
+    ) -> Result<Vec<Bytes>> {
+        let limit = archive.policy().max_entries;
+        let mut entries = match self
+            .store
+            .read_log(&exam.id, partition, head.last, limit)
+            .await
+        {
+            Err(store::Error::Trimmed { .. }) => {
+                return Err(archive::Error::Missing {
+                    exam: exam.id.to_string(),
+                    partition,
+                    position: head.last + 1,
+                }
+                .into());
+            }
+            outcome => outcome?,
+        };
+        if entries.is_empty() {
+            let gap = format!("partition {partition} ends at {}", head.last);
+            return Err(store::Error::Corrupt(gap).into());
+        }
+        let mut n_bytes = 0;
+        let fits = entries.iter().take_while(|entry| {
+            n_bytes += entry.len() + size_of::<u32>();
+            n_bytes <= MAX_CONTENT_BYTES
+        });
+        let n_fitting = fits.count();
+        entries.truncate(n_fitting);
+        Ok(entries)
+    }
+
+    async fn trim(
+        &self,
+        archive: &Archive,
+        exam: &LiveExam,
+        partitions: &mut [Progress],
+    ) -> Result<()> {
+        let retained = archive.policy().retained;
+        // Forgetting in steps of an eighth keeps the number of batches small.
+        let step = (retained / 8).max(1);
+        let is_due = |progress: &Progress, upto: u64| upto >= progress.trimmed + step;
+        let archived = |progress: &Progress| {
+            let head = progress.head.unwrap_or_default();
+            head.last.saturating_sub(retained)
+        };
+        if !partitions
+            .iter()
+            .any(|progress| is_due(progress, archived(progress)))
+        {
+            return Ok(());
+        }
+        let request = GetCountsRequest {
+            exam_id: exam.id.to_string(),
+        };
+        let counts = self
+            .grader()
+            .get_counts(self.to_grader(request))
+            .await?
+            .into_inner();
+        for ((partition, progress), graded) in (0u32..).zip(partitions).zip(counts.positions) {
+            let upto = archived(progress).min(graded.saturating_sub(retained));
+            if is_due(progress, upto) {
+                self.store.trim_log(&exam.id, partition, upto).await?;
+                progress.trimmed = upto;
+            }
+        }
+        Ok(())
+    }
+}
