@@ -2,7 +2,7 @@
 //!
 //! One server and one behind Sentinels are one [`Node`]; in a cluster each primary is one, found by `CLUSTER SLOTS` and found
 //! again when a server says that it is not (or no longer) the right one. Start at [`Nodes::call`].
-//! Invariant: a call is repeated only if the server certainly did nothing. Who cannot know is told so and loads again.
+//! Invariant: a commit is repeated only if the server certainly did nothing. Who cannot know is told so and loads again.
 
 use std::{
     collections::HashMap,
@@ -65,6 +65,24 @@ impl Node {
     /// Asks the server itself; errors of the server are among the values.
     pub(super) async fn ask(&self, commands: Vec<Cmd>) -> std::result::Result<Vec<Value>, Failure> {
         self.send(Kind::Read, commands).await
+    }
+
+    /// Sends commands and looks for errors of the server among the values.
+    async fn values(
+        &self,
+        kind: Kind,
+        commands: Vec<Cmd>,
+    ) -> std::result::Result<Vec<Value>, Trouble> {
+        match self.send(kind, commands).await {
+            Ok(values) => verdict(values),
+            Err(Failure::Busy) => Err(Trouble::Final(Error::Busy)),
+            Err(Failure::NotSent(why)) => Err(Trouble::Elsewhere(why)),
+            // To read twice does no harm; to commit twice would, if the first one stands.
+            Err(Failure::Uncertain(why)) => Err(match kind {
+                Kind::Commit => Trouble::Final(Error::Unavailable(why)),
+                Kind::ProvenRead | Kind::Read => Trouble::Elsewhere(why),
+            }),
+        }
     }
 
     async fn send(
@@ -130,6 +148,11 @@ impl Nodes {
         Ok(nodes)
     }
 
+    /// Reports whether keys have slots that matter.
+    pub(super) fn is_cluster(&self) -> bool {
+        !self.seeds.is_empty()
+    }
+
     /// Returns all primaries that hold slots.
     pub(super) fn primaries(&self) -> Vec<Arc<Node>> {
         let map = self.map();
@@ -147,7 +170,7 @@ impl Nodes {
         self.map().ranges.iter().any(|(_, node)| node.is_none())
     }
 
-    /// Sends commands of one slot to its primary, again while it certainly did nothing; `commands` makes them anew.
+    /// Sends commands of one slot to its primary, again while that does no harm; `commands` makes them anew.
     pub(super) async fn call(
         &self,
         slot: Slot,
@@ -160,10 +183,7 @@ impl Nodes {
             let outcome = match asked.take() {
                 Some(node) => self.ask(&node, kind, commands()).await,
                 None => match self.map().of(slot) {
-                    Some(node) => match node.send(kind, commands()).await {
-                        Ok(values) => verdict(values),
-                        Err(failure) => Err(failure.into()),
-                    },
+                    Some(node) => node.values(kind, commands()).await,
                     None => Err(Trouble::Elsewhere("nobody serves the slot".to_owned())),
                 },
             };
@@ -197,7 +217,7 @@ impl Nodes {
         let pairs = commands
             .into_iter()
             .flat_map(|command| [redis::cmd("ASKING"), command]);
-        let values = verdict(node.send(kind, pairs.collect()).await?)?;
+        let values = node.values(kind, pairs.collect()).await?;
         Ok(values.into_iter().skip(1).step_by(2).collect())
     }
 
@@ -345,16 +365,6 @@ enum Trouble {
     /// Nothing was done: the same server, in a moment.
     Later(String),
     Final(Error),
-}
-
-impl From<Failure> for Trouble {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::Busy => Self::Final(Error::Busy),
-            Failure::NotSent(why) => Self::Elsewhere(why),
-            Failure::Uncertain(why) => Self::Final(Error::Unavailable(why)),
-        }
-    }
 }
 
 /// What XINFO says of a log that was never written to: an answer, no trouble.
