@@ -171,7 +171,7 @@ impl Authority {
     }
 }
 
-/// A server that speaks TLS only.
+/// A server that speaks TLS only; not that of `EXAM_REDIS_BIN`, which may have been built without it.
 fn tls_server(authority: &Authority) -> RedisServer {
     let (folder, port) = (folder(), free_port());
     let key = KeyPair::generate().unwrap();
@@ -192,7 +192,7 @@ fn tls_server(authority: &Authority) -> RedisServer {
         .chain(DURABLE)
         .collect();
     let url = format!("redis+unix://{}", folder.path().join("s.sock").display());
-    RedisServer::launch(folder, &redis_program(), &arguments, url, port)
+    RedisServer::launch(folder, "redis-server", &arguments, url, port)
 }
 
 #[tokio::test(flavor = "multi_thread")]
