@@ -9,7 +9,7 @@ use exam_engine::{
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
 use crate::{
-    redis_group::Cluster,
+    redis_group::{Cluster, SentinelGroup},
     redis_server::{DURABLE, RedisServer, folder, free_port, redis_program, until},
 };
 
@@ -144,6 +144,25 @@ async fn a_cluster_takes_the_same_user() {
         make_user(server, &line, Some("+cluster|slots"));
     }
     assert!(do_everything(&url, true).await.is_err());
+}
+
+/// Sentinels without a password, as they often are, and Sentinels that want one.
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_sentinels_the_user_is_that_of_the_servers() {
+    let line = acl_line("ACL SETUSER exam on");
+    let group = SentinelGroup::start();
+    for server in &group.servers {
+        make_user(server, &line, None);
+    }
+    do_everything(&with_user(&group.url()), true).await.unwrap();
+    let wrong = group.url().replace("://", "://exam:wrong@");
+    assert!(do_everything(&wrong, true).await.is_err());
+    for sentinel in &group.sentinels {
+        sentinel.tell(&["ACL", "SETUSER", "exam", "on", ">change-me", "+sentinel"]);
+        sentinel.tell(&["ACL", "SETUSER", "default", "-sentinel"]);
+    }
+    do_everything(&with_user(&group.url()), true).await.unwrap();
+    assert!(do_everything(&group.url(), true).await.is_err());
 }
 
 #[tokio::test(flavor = "multi_thread")]
