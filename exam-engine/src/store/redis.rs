@@ -12,6 +12,7 @@ mod nodes;
 mod reply;
 mod settings;
 mod slot;
+mod trouble;
 
 use bytes::Bytes;
 use futures::future::try_join_all;
