@@ -60,21 +60,21 @@ pub(super) fn redis_tag(exam: &ExamId, partition: u32) -> String {
 }
 
 pub(super) fn redis_record(key: &SessionKey) -> Vec<u8> {
-    let mut name = format!("kb:{{{}}}:s:", redis_tag(&key.exam, key.partition)).into_bytes();
+    let mut name = format!("kb:{{{}:{}}}:s:", key.exam, key.partition).into_bytes();
     name.extend_from_slice(&key.candidate.0);
     name
 }
 
 pub(super) fn redis_log(exam: &ExamId, partition: u32) -> String {
-    format!("kb:{{{}}}:log", redis_tag(exam, partition))
+    format!("kb:{{{exam}:{partition}}}:log")
 }
 
 pub(super) fn redis_due(exam: &ExamId, partition: u32) -> String {
-    format!("kb:{{{}}}:due", redis_tag(exam, partition))
+    format!("kb:{{{exam}:{partition}}}:due")
 }
 
 pub(super) fn redis_barrier(exam: &ExamId, partition: u32) -> String {
-    format!("kb:{{{}}}:barrier", redis_tag(exam, partition))
+    format!("kb:{{{exam}:{partition}}}:barrier")
 }
 
 /// Hash tag of the shared list of exams.

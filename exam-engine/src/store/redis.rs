@@ -13,6 +13,7 @@ mod nodes;
 mod reply;
 mod settings;
 mod slot;
+mod trouble;
 
 use bytes::Bytes;
 use futures::future::try_join_all;
@@ -30,6 +31,9 @@ use crate::{
     clock::Timestamp,
     id::{CandidateId, ExamId, SessionKey},
 };
+
+/// Room for the arguments of a commit of one answer, so that they are copied once.
+const COMMIT_BYTES: usize = 512;
 
 /// How the store at scale is used.
 #[derive(Clone, Debug, Default)]
@@ -90,7 +94,11 @@ impl RedisStore {
         kind: Kind,
         commands: impl Fn() -> Vec<Cmd>,
     ) -> Result<std::vec::IntoIter<Value>> {
-        let slot = slot::slot_of(&keys::redis_tag(exam, partition));
+        let slot = if self.nodes.is_cluster() {
+            slot::slot_of(&keys::redis_tag(exam, partition))
+        } else {
+            0
+        };
         let values = self.nodes.call(slot, kind, commands).await?;
         Ok(values.into_iter())
     }
@@ -137,8 +145,9 @@ impl RedisStore {
     }
 
     fn commit_command(&self, key: &SessionKey, commit: &Commit) -> Cmd {
-        let mut call = redis::cmd("EVALSHA");
-        call.arg(&self.script_hash).arg(3);
+        let n_arguments = 16 + commit.fields.len() * 2 + commit.events.len();
+        let mut call = Cmd::with_capacity(n_arguments, COMMIT_BYTES);
+        call.arg("EVALSHA").arg(&self.script_hash).arg(3);
         call.arg(keys::redis_record(key))
             .arg(keys::redis_log(&key.exam, key.partition))
             .arg(keys::redis_due(&key.exam, key.partition));

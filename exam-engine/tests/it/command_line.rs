@@ -207,6 +207,36 @@ fn a_bad_key_file_is_reported_under_its_own_name() {
 }
 
 #[test]
+fn an_address_of_redis_is_refused_with_the_forms_that_there_are() {
+    let data = tempfile::tempdir().unwrap();
+    for (words, expected) in [
+        (
+            &["serve", "--redis", "redis-sentinel://u:secret@a,b"][..],
+            "redis-cluster://[user:password@]host:port",
+        ),
+        (&["serve", "--durability", "replicated"], "add --redis"),
+        (
+            &[
+                "serve",
+                "--redis",
+                "rediss://a",
+                "--redis-ca",
+                "no-such-file",
+            ],
+            "no-such-file",
+        ),
+    ] {
+        let output = exam(data.path(), words);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success(), "{words:?}");
+        assert!(
+            error.contains(expected) && !error.contains("secret"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn help_does_not_show_the_password_of_redis() {
     let help = Command::new(env!("CARGO_BIN_EXE_exam"))
         .env("EXAM_REDIS", "redis://:secret-word@db")

@@ -197,7 +197,7 @@ async fn run(group: &mut impl Group, replicated: bool) -> (usize, usize) {
         .iter()
         .filter(|event| !log.contains(*event))
         .count();
-    println!("{} acknowledged, {n_lost} lost", acknowledged.len());
+    eprintln!("{} acknowledged, {n_lost} lost", acknowledged.len());
     (acknowledged.len(), n_lost)
 }
 

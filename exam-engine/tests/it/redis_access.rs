@@ -9,7 +9,7 @@ use exam_engine::{
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
 use crate::{
-    redis_group::Cluster,
+    redis_group::{Cluster, SentinelGroup},
     redis_server::{DURABLE, RedisServer, folder, free_port, redis_program, until},
 };
 
@@ -146,6 +146,25 @@ async fn a_cluster_takes_the_same_user() {
     assert!(do_everything(&url, true).await.is_err());
 }
 
+/// Sentinels without a password, as they often are, and Sentinels that want one.
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_sentinels_the_user_is_that_of_the_servers() {
+    let line = acl_line("ACL SETUSER exam on");
+    let group = SentinelGroup::start();
+    for server in &group.servers {
+        make_user(server, &line, None);
+    }
+    do_everything(&with_user(&group.url()), true).await.unwrap();
+    let wrong = group.url().replace("://", "://exam:wrong@");
+    assert!(do_everything(&wrong, true).await.is_err());
+    for sentinel in &group.sentinels {
+        sentinel.tell(&["ACL", "SETUSER", "exam", "on", ">change-me", "+sentinel"]);
+        sentinel.tell(&["ACL", "SETUSER", "default", "-sentinel"]);
+    }
+    do_everything(&with_user(&group.url()), true).await.unwrap();
+    assert!(do_everything(&group.url(), true).await.is_err());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_password_is_said_and_not_shown() {
     let server = RedisServer::on_port(&redis_program(), &DURABLE);
@@ -171,7 +190,7 @@ impl Authority {
     }
 }
 
-/// A server that speaks TLS only.
+/// A server that speaks TLS only; not that of `EXAM_REDIS_BIN`, which may have been built without it.
 fn tls_server(authority: &Authority) -> RedisServer {
     let (folder, port) = (folder(), free_port());
     let key = KeyPair::generate().unwrap();
@@ -192,7 +211,7 @@ fn tls_server(authority: &Authority) -> RedisServer {
         .chain(DURABLE)
         .collect();
     let url = format!("redis+unix://{}", folder.path().join("s.sock").display());
-    RedisServer::launch(folder, &redis_program(), &arguments, url, port)
+    RedisServer::launch(folder, "redis-server", &arguments, url, port)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -23,7 +23,7 @@ const CLUSTER: [&str; 8] = [
 /// One primary, two replicas, three Sentinels.
 pub(crate) struct SentinelGroup {
     pub(crate) servers: Vec<RedisServer>,
-    sentinels: Vec<RedisServer>,
+    pub(crate) sentinels: Vec<RedisServer>,
 }
 
 impl SentinelGroup {

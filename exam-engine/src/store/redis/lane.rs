@@ -86,10 +86,7 @@ impl Lane {
         commands: Vec<Cmd>,
         proven: bool,
     ) -> Result<Vec<Value>, Failure> {
-        let place = Arc::clone(&self.places).acquire_owned();
-        let Ok(Ok(place)) = tokio::time::timeout(PLACE_WITHIN, place).await else {
-            return Err(Failure::Busy);
-        };
+        let place = self.place().await?;
         let (reply, answer) = oneshot::channel();
         let call = Call {
             commands,
@@ -100,6 +97,17 @@ impl Lane {
         let _ = self.queue.send(call); // without workers the answer says so
         let gone = |_| Err(Failure::Uncertain("the store has stopped".to_owned()));
         answer.await.unwrap_or_else(gone)
+    }
+
+    async fn place(&self) -> Result<OwnedSemaphorePermit, Failure> {
+        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+            return Ok(place);
+        }
+        let place = Arc::clone(&self.places).acquire_owned();
+        match tokio::time::timeout(PLACE_WITHIN, place).await {
+            Ok(Ok(place)) => Ok(place),
+            _ => Err(Failure::Busy),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! One server and one behind Sentinels are one [`Node`]; in a cluster each primary is one, found by `CLUSTER SLOTS` and found
 //! again when a server says that it is not (or no longer) the right one. Start at [`Nodes::call`].
-//! Invariant: a call is repeated only if the server certainly did nothing. Who cannot know is told so and loads again.
+//! Invariant: a commit is repeated only if the server certainly did nothing. Who cannot know is told so and loads again.
 
 use std::{
     collections::HashMap,
@@ -10,14 +10,15 @@ use std::{
     time::Duration,
 };
 
-use redis::{Cmd, ConnectionInfo, ErrorKind, RedisError, RedisResult, ServerErrorKind, Value};
+use redis::{Cmd, ConnectionInfo, RedisResult, Value};
 use tokio::{sync::Mutex, time::Instant};
 
 use super::{
     address::{Address, beside, endpoint},
-    dial::{Dial, open},
+    dial::Dial,
     lane::{Failure, Lane},
-    slot::Slot,
+    slot::{Slot, SlotRange, slots},
+    trouble::{Trouble, verdict},
 };
 use crate::store::{Error, Result};
 
@@ -65,6 +66,24 @@ impl Node {
     /// Asks the server itself; errors of the server are among the values.
     pub(super) async fn ask(&self, commands: Vec<Cmd>) -> std::result::Result<Vec<Value>, Failure> {
         self.send(Kind::Read, commands).await
+    }
+
+    /// Sends commands and looks for errors of the server among the values.
+    async fn values(
+        &self,
+        kind: Kind,
+        commands: Vec<Cmd>,
+    ) -> std::result::Result<Vec<Value>, Trouble> {
+        match self.send(kind, commands).await {
+            Ok(values) => verdict(values),
+            Err(Failure::Busy) => Err(Trouble::Final(Error::Busy)),
+            Err(Failure::NotSent(why)) => Err(Trouble::Elsewhere(why)),
+            // To read twice does no harm; to commit twice would, if the first one stands.
+            Err(Failure::Uncertain(why)) => Err(match kind {
+                Kind::Commit => Trouble::Final(Error::Unavailable(why)),
+                Kind::ProvenRead | Kind::Read => Trouble::Elsewhere(why),
+            }),
+        }
     }
 
     async fn send(
@@ -130,6 +149,11 @@ impl Nodes {
         Ok(nodes)
     }
 
+    /// Reports whether keys have slots that matter.
+    pub(super) fn is_cluster(&self) -> bool {
+        !self.seeds.is_empty()
+    }
+
     /// Returns all primaries that hold slots.
     pub(super) fn primaries(&self) -> Vec<Arc<Node>> {
         let map = self.map();
@@ -147,7 +171,7 @@ impl Nodes {
         self.map().ranges.iter().any(|(_, node)| node.is_none())
     }
 
-    /// Sends commands of one slot to its primary, again while it certainly did nothing; `commands` makes them anew.
+    /// Sends commands of one slot to its primary, again while that does no harm; `commands` makes them anew.
     pub(super) async fn call(
         &self,
         slot: Slot,
@@ -160,10 +184,7 @@ impl Nodes {
             let outcome = match asked.take() {
                 Some(node) => self.ask(&node, kind, commands()).await,
                 None => match self.map().of(slot) {
-                    Some(node) => match node.send(kind, commands()).await {
-                        Ok(values) => verdict(values),
-                        Err(failure) => Err(failure.into()),
-                    },
+                    Some(node) => node.values(kind, commands()).await,
                     None => Err(Trouble::Elsewhere("nobody serves the slot".to_owned())),
                 },
             };
@@ -197,7 +218,7 @@ impl Nodes {
         let pairs = commands
             .into_iter()
             .flat_map(|command| [redis::cmd("ASKING"), command]);
-        let values = verdict(node.send(kind, pairs.collect()).await?)?;
+        let values = node.values(kind, pairs.collect()).await?;
         Ok(values.into_iter().skip(1).step_by(2).collect())
     }
 
@@ -289,108 +310,4 @@ impl Map {
         let index = self.ranges.partition_point(|(last, _)| *last < slot);
         self.ranges.get(index)?.1.as_ref()
     }
-}
-
-/// A range of slots and its primary.
-struct SlotRange {
-    first: Slot,
-    last: Slot,
-    info: ConnectionInfo,
-}
-
-/// Asks a node who has which slots.
-async fn slots(whom: &ConnectionInfo) -> RedisResult<Vec<SlotRange>> {
-    let mut connection = open(whom).await?;
-    let reply: Vec<Vec<Value>> = redis::cmd("CLUSTER")
-        .arg("SLOTS")
-        .query_async(&mut connection)
-        .await?;
-    let unreadable = || RedisError::from((ErrorKind::UnexpectedReturnType, "CLUSTER SLOTS"));
-    let read = |range: Vec<Value>| {
-        let [
-            Value::Int(first),
-            Value::Int(last),
-            Value::Array(primary),
-            ..,
-        ] = &range[..]
-        else {
-            return Err(unreadable());
-        };
-        let [host, Value::Int(port), ..] = &primary[..] else {
-            return Err(unreadable());
-        };
-        let slot = |number: &i64| Slot::try_from(*number).map_err(|_| unreadable());
-        let port = slot(port)?;
-        // A node that does not know its own name leaves it out: it is the one that was asked.
-        let host: Option<String> = redis::from_redis_value_ref(host)?;
-        let info = match host.filter(|host| !host.is_empty()) {
-            Some(host) => beside(whom, &host, port),
-            None => whom.clone(),
-        };
-        Ok(SlotRange {
-            first: slot(first)?,
-            last: slot(last)?,
-            info,
-        })
-    };
-    reply.into_iter().map(read).collect()
-}
-
-/// Why a call has no values yet, or never will.
-enum Trouble {
-    /// Nothing was done: another server is the right one, or will be.
-    Elsewhere(String),
-    /// Nothing was done: this one for now, by `ASKING`.
-    Ask(String, u16),
-    /// Nothing was done: the same server, in a moment.
-    Later(String),
-    Final(Error),
-}
-
-impl From<Failure> for Trouble {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::Busy => Self::Final(Error::Busy),
-            Failure::NotSent(why) => Self::Elsewhere(why),
-            Failure::Uncertain(why) => Self::Final(Error::Unavailable(why)),
-        }
-    }
-}
-
-/// What XINFO says of a log that was never written to: an answer, no trouble.
-const NO_SUCH_KEY: &str = "no such key";
-
-/// Looks for errors of the server among the values.
-fn verdict(values: Vec<Value>) -> std::result::Result<Vec<Value>, Trouble> {
-    let error = values.iter().find_map(|value| match value {
-        Value::ServerError(error) if error.details() != Some(NO_SUCH_KEY) => Some(error),
-        _ => None,
-    });
-    let Some(error) = error else {
-        return Ok(values);
-    };
-    let why = format!("{} {}", error.code(), error.details().unwrap_or(""));
-    Err(match error.kind() {
-        Some(ServerErrorKind::Ask) => match redirect(error.details()) {
-            Some((host, port)) => Trouble::Ask(host, port),
-            None => Trouble::Later(why),
-        },
-        Some(
-            ServerErrorKind::Moved
-            | ServerErrorKind::ReadOnly
-            | ServerErrorKind::ClusterDown
-            | ServerErrorKind::MasterDown,
-        ) => Trouble::Elsewhere(why),
-        Some(
-            ServerErrorKind::NoScript | ServerErrorKind::TryAgain | ServerErrorKind::BusyLoading,
-        ) => Trouble::Later(why),
-        _ => Trouble::Final(Error::Unavailable(why)),
-    })
-}
-
-/// Reads "3999 127.0.0.1:6381".
-fn redirect(details: Option<&str>) -> Option<(String, u16)> {
-    let (_, endpoint) = details?.split_once(' ')?;
-    let (host, port) = endpoint.rsplit_once(':')?;
-    Some((host.to_owned(), port.parse().ok()?))
 }

@@ -1,4 +1,8 @@
-//! Which of a cluster's 16,384 slots a key belongs to. Source: Redis Cluster specification, "Key distribution model".
+//! Which of a cluster's 16,384 slots a key belongs to, and who has them. Source: Redis Cluster specification, "Key distribution model".
+
+use redis::{ConnectionInfo, ErrorKind, RedisError, RedisResult, Value};
+
+use super::{address::beside, dial::open};
 
 /// A slot of a cluster.
 pub(super) type Slot = u16;
@@ -23,6 +27,51 @@ fn crc16(bytes: &[u8]) -> u16 {
             }
         })
     })
+}
+
+/// A range of slots and its primary.
+pub(super) struct SlotRange {
+    pub(super) first: Slot,
+    pub(super) last: Slot,
+    pub(super) info: ConnectionInfo,
+}
+
+/// Asks a node who has which slots.
+pub(super) async fn slots(whom: &ConnectionInfo) -> RedisResult<Vec<SlotRange>> {
+    let mut connection = open(whom).await?;
+    let reply: Vec<Vec<Value>> = redis::cmd("CLUSTER")
+        .arg("SLOTS")
+        .query_async(&mut connection)
+        .await?;
+    let unreadable = || RedisError::from((ErrorKind::UnexpectedReturnType, "CLUSTER SLOTS"));
+    let read = |range: Vec<Value>| {
+        let [
+            Value::Int(first),
+            Value::Int(last),
+            Value::Array(primary),
+            ..,
+        ] = &range[..]
+        else {
+            return Err(unreadable());
+        };
+        let [host, Value::Int(port), ..] = &primary[..] else {
+            return Err(unreadable());
+        };
+        let slot = |number: &i64| Slot::try_from(*number).map_err(|_| unreadable());
+        let port = slot(port)?;
+        // A node that does not know its own name leaves it out: it is the one that was asked.
+        let host: Option<String> = redis::from_redis_value_ref(host)?;
+        let info = match host.filter(|host| !host.is_empty()) {
+            Some(host) => beside(whom, &host, port),
+            None => whom.clone(),
+        };
+        Ok(SlotRange {
+            first: slot(first)?,
+            last: slot(last)?,
+            info,
+        })
+    };
+    reply.into_iter().map(read).collect()
 }
 
 #[cfg(test)]
