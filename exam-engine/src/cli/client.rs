@@ -31,14 +31,26 @@ impl Interceptor for Bearer {
 
 pub(super) type Client = OrganizerServiceClient<InterceptedService<Channel, Bearer>>;
 
-pub(super) async fn connect(data: &Path, server: &str) -> anyhow::Result<Client> {
+pub(super) async fn connect(
+    data: &Path,
+    server: &str,
+    ca: Option<&Path>,
+) -> anyhow::Result<Client> {
     let file = data.join("secrets/organizer.token");
     let token = fs::read_to_string(&file)
         .with_context(|| format!("không đọc được {0}; máy chủ tạo tệp này khi chạy lần đầu, hãy dùng đúng --data / cannot read {0}; the server makes it at its first start, use the same --data", file.display()))?;
     let bearer = format!("Bearer {}", token.trim())
         .parse()
         .context("organizer.token")?;
-    let channel = client::endpoint(server)
+    let endpoint = match ca {
+        Some(ca) => {
+            let pem = fs::read(ca)
+                .with_context(|| format!("không đọc được / cannot read {}", ca.display()))?;
+            client::endpoint_trusting(server, &pem)
+        }
+        None => client::endpoint(server),
+    };
+    let channel = endpoint
         .context("địa chỉ máy chủ sai / bad server address")?
         .connect()
         .await

@@ -60,6 +60,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// File descriptors that are no connections: the store's files, the log, a spare for each thread.
 const SPARE_FILES: u64 = 1_024;
 
+/// Fewer than this are worth a word: a school district has as many phones.
+const FEW_CONNECTIONS: usize = 10_000;
+
 type Server = auto::Builder<TokioExecutor>;
 
 fn server(limits: &PortLimits) -> Server {
@@ -102,7 +105,7 @@ fn room(wanted: usize) -> usize {
         }
     }
     let room = usize::try_from(allowed.saturating_sub(SPARE_FILES)).unwrap_or(usize::MAX);
-    if room < wanted {
+    if room < wanted.min(FEW_CONNECTIONS) {
         tracing::warn!(
             connections = room,
             "the limit of open files is low, see `ulimit -n`"
