@@ -79,7 +79,6 @@ impl hyper::service::Service<http::Request<Incoming>> for Desk {
     fn call(&self, mut request: http::Request<Incoming>) -> Answer {
         let call = self.meter.call();
         let work = if is_hot(&request) {
-            let request = request.map(Body::new);
             Work::Hot(self.front.candidates.call_from(self.peer, request))
         } else {
             request.extensions_mut().insert(self.peer);
@@ -116,7 +115,7 @@ pub(super) struct Answer {
 }
 
 enum Work {
-    Hot(Guarded<<Candidates as Service<http::Request<Body>>>::Future>),
+    Hot(Guarded<<Candidates as Service<http::Request<Incoming>>>::Future>),
     Rest(Oneshot<Router, Request>),
 }
 
