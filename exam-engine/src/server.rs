@@ -1,7 +1,8 @@
 //! All roles of one process: the store, the engine, the grader, and one port for gRPC and pages.
 //!
 //! The grader is fed as it would be from another machine, by `TailLog`, over a connection in memory. It alone reads
-//! `keys/`. Start at [`Server::start`].
+//! `keys/`. Candidates' calls run on the runtime that the process started with, everything else on a second one
+//! (`runtimes.rs`). Start at [`Server::start`].
 
 mod grader_feed;
 mod guard;
