@@ -18,7 +18,7 @@ pub use retries::{Reply, Retries};
 use tonic::{
     Request,
     metadata::{Ascii, MetadataValue, errors::InvalidMetadataValue},
-    transport::{Channel, Endpoint, Error},
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Error},
 };
 
 /// A call without a reply for so long is sent again: far above any honest latency, below a deadline.
@@ -27,11 +27,29 @@ pub const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 const STREAM_WINDOW_BYTES: u32 = 4 << 20;
 
-/// Prepares a connection with our windows and limits.
+/// Prepares a connection with our windows and limits. One by `https` trusts the authorities of this machine.
 ///
 /// # Errors
 /// If the address is none.
 pub fn endpoint(url: &str) -> Result<Endpoint, Error> {
+    let endpoint = plain(url)?;
+    if endpoint.uri().scheme_str() == Some("https") {
+        endpoint.tls_config(ClientTlsConfig::new().with_native_roots())
+    } else {
+        Ok(endpoint)
+    }
+}
+
+/// Prepares a connection by `https` that trusts one authority alone, given as PEM.
+///
+/// # Errors
+/// If the address is none, or the authority no certificate.
+pub fn endpoint_trusting(url: &str, ca: &[u8]) -> Result<Endpoint, Error> {
+    let ca = Certificate::from_pem(ca);
+    plain(url)?.tls_config(ClientTlsConfig::new().ca_certificate(ca))
+}
+
+fn plain(url: &str) -> Result<Endpoint, Error> {
     Ok(Endpoint::from_shared(url.to_owned())?
         .connect_timeout(CALL_TIMEOUT)
         .tcp_nodelay(true)

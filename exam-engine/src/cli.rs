@@ -240,6 +240,9 @@ struct ExamArguments {
         default_value = "http://127.0.0.1:7800"
     )]
     server: String,
+    /// Nơi cấp chứng chỉ được tin, PEM; không ghi là các nơi máy này tin / trusted authority of an https server, PEM; none is those of this machine.
+    #[arg(long, global = true, env = "EXAM_CA")]
+    ca: Option<PathBuf>,
     #[command(subcommand)]
     command: ExamCommand,
 }
@@ -372,7 +375,11 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
         }) => bank::import(&data, &file, key.as_deref(), json, dry_run),
         Command::Bank(BankCommand::Show) => bank::show(&data),
         Command::Bank(BankCommand::Release) => bank::release(&data),
-        Command::Exam(ExamArguments { server, command }) => exam::run(&data, &server, command),
+        Command::Exam(ExamArguments {
+            server,
+            ca,
+            command,
+        }) => exam::run(&data, &server, ca.as_deref(), command),
         Command::Paper(PaperCommand::Rebuild {
             archive,
             candidate,

@@ -48,9 +48,21 @@ pub(super) fn cannot_connect(server: &str) -> String {
     )
 }
 
-pub(super) async fn connect(data: &Path, server: &str) -> anyhow::Result<Client> {
+pub(super) async fn connect(
+    data: &Path,
+    server: &str,
+    ca: Option<&Path>,
+) -> anyhow::Result<Client> {
     let bearer = bearer(data)?;
-    let channel = client::endpoint(server)
+    let endpoint = match ca {
+        Some(ca) => {
+            let pem = fs::read(ca)
+                .with_context(|| format!("không đọc được / cannot read {}", ca.display()))?;
+            client::endpoint_trusting(server, &pem)
+        }
+        None => client::endpoint(server),
+    };
+    let channel = endpoint
         .context("địa chỉ máy chủ sai / bad server address")?
         .connect()
         .await

@@ -15,7 +15,12 @@ use super::{
     codes, results, say, spec, watch,
 };
 
-pub(super) fn run(data: &Path, server: &str, command: ExamCommand) -> anyhow::Result<()> {
+pub(super) fn run(
+    data: &Path,
+    server: &str,
+    ca: Option<&Path>,
+    command: ExamCommand,
+) -> anyhow::Result<()> {
     if matches!(command, ExamCommand::Template) {
         say(spec::TEMPLATE);
         return Ok(());
@@ -25,7 +30,7 @@ pub(super) fn run(data: &Path, server: &str, command: ExamCommand) -> anyhow::Re
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let mut client = client::connect(data, server).await?;
+        let mut client = client::connect(data, server, ca).await?;
         dispatch(&mut client, command).await
     })
 }

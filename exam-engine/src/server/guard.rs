@@ -67,16 +67,14 @@ impl<S> Guard<S> {
     }
 }
 
-impl<S> Guard<S>
-where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
-        + Clone
-        + Send
-        + 'static,
-    S::Future: Unpin + Send + 'static,
-{
+impl<S: Clone + Send + 'static> Guard<S> {
     /// Answers a call of a peer.
-    pub(super) fn call_from(&self, peer: Peer, request: Request<Body>) -> Guarded<S::Future> {
+    pub(super) fn call_from<B>(&self, peer: Peer, request: Request<B>) -> Guarded<S::Future>
+    where
+        S: Service<Request<B>, Response = Response<Body>, Error = Infallible>,
+        S::Future: Unpin + Send + 'static,
+        B: Send + 'static,
+    {
         if self.needs_role && !peer.is_role {
             return Guarded::refused(refusal(ErrorCode::PermissionDenied, vec![]));
         }
@@ -110,13 +108,18 @@ where
         }
     }
 
-    async fn wait(
+    async fn wait<B>(
         self,
-        request: Request<Body>,
+        request: Request<B>,
         class: Class,
         patience: Duration,
         suspect: Option<IpAddr>,
-    ) -> Response<Body> {
+    ) -> Response<Body>
+    where
+        S: Service<Request<B>, Response = Response<Body>, Error = Infallible>,
+        S::Future: Unpin + Send + 'static,
+        B: Send + 'static,
+    {
         let begun = tokio::time::Instant::now();
         let entered = tokio::time::timeout(patience, self.watch.gate.enter(class)).await;
         let permit = match entered {

@@ -11,7 +11,7 @@ use std::{
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll, ready},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use http_body::Frame;
@@ -26,24 +26,23 @@ const SPEAKS_FROM_BYTES: u64 = 18; // "GET / HTTP/1.1\r\n\r\n"
 
 /// What is known of a connection.
 pub(super) struct Meter {
-    begun: Instant,
     n_read: AtomicU64,
     n_calls: AtomicU64,
     n_running: AtomicUsize,
     /// Replies with something to send that the connection does not ask for.
     n_unread: AtomicUsize,
-    progress_ms: AtomicU64,
+    /// Rises with each piece of a reply that is asked for.
+    progress: AtomicU64,
 }
 
 impl Meter {
     pub(super) fn new() -> Arc<Self> {
         Arc::new(Self {
-            begun: Instant::now(),
             n_read: AtomicU64::new(0),
             n_calls: AtomicU64::new(0),
             n_running: AtomicUsize::new(0),
             n_unread: AtomicUsize::new(0),
-            progress_ms: AtomicU64::new(0),
+            progress: AtomicU64::new(0),
         })
     }
 
@@ -66,26 +65,19 @@ impl Meter {
         self.n_running.load(Ordering::Relaxed) == 0
     }
 
-    /// Tells whether replies lie unread for so long.
-    pub(super) fn is_stalled(&self, patience: Duration) -> bool {
-        let idle_ms = self
-            .now_ms()
-            .saturating_sub(self.progress_ms.load(Ordering::Relaxed));
-        self.n_unread.load(Ordering::Relaxed) > 0 && u128::from(idle_ms) >= patience.as_millis()
-    }
-
-    fn now_ms(&self) -> u64 {
-        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+    /// Returns what rises while replies are read, if any lie unread.
+    pub(super) fn unread_at(&self) -> Option<u64> {
+        let lies_unread = self.n_unread.load(Ordering::Relaxed) > 0;
+        lies_unread.then(|| self.progress.load(Ordering::Relaxed))
     }
 
     fn unread(&self) {
         self.n_unread.fetch_add(1, Ordering::Relaxed);
-        self.progress_ms.store(self.now_ms(), Ordering::Relaxed);
     }
 
     fn read(&self) {
         self.n_unread.fetch_sub(1, Ordering::Relaxed);
-        self.progress_ms.store(self.now_ms(), Ordering::Relaxed);
+        self.progress.fetch_add(1, Ordering::Relaxed);
     }
 }
 

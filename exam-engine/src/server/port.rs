@@ -6,6 +6,7 @@
 
 use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
@@ -60,6 +61,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// File descriptors that are no connections: the store's files, the log, a spare for each thread.
 const SPARE_FILES: u64 = 1_024;
 
+/// Fewer than this are worth a word: a school district has as many phones.
+const FEW_CONNECTIONS: usize = 10_000;
+
 type Server = auto::Builder<TokioExecutor>;
 
 fn server(limits: &PortLimits) -> Server {
@@ -102,7 +106,7 @@ fn room(wanted: usize) -> usize {
         }
     }
     let room = usize::try_from(allowed.saturating_sub(SPARE_FILES)).unwrap_or(usize::MAX);
-    if room < wanted {
+    if room < wanted.min(FEW_CONNECTIONS) {
         tracing::warn!(
             connections = room,
             "the limit of open files is low, see `ulimit -n`"
@@ -207,41 +211,45 @@ impl Port {
         // Connections that came together do not go together.
         let youth = rand::rng().random_range(0.9..=1.0);
         let leaves_at = begun + self.limits.age.mul_f64(youth);
-        let mut is_leaving = false;
-        let mut look_at = speaks_by.min(leaves_at);
+        let mut patience = Patience {
+            limits: &self.limits,
+            meter,
+            speaks_by,
+            preface_bytes: self.preface_bytes(),
+            leaves_at,
+            is_leaving: false,
+            is_stopping: false,
+            unread_at: None,
+        };
+        // Looked at only when one of them has happened, since the connection wakes for every call.
+        let mut events = FuturesUnordered::<BoxFuture<'_, Event>>::new();
+        events.push(Box::pin(self.stop.cancelled().map(|()| Event::Stop)));
+        events.push(Box::pin(self.end.cancelled().map(|()| Event::End)));
+        let look_at = speaks_by.min(leaves_at);
+        events.push(Box::pin(sleep_until(look_at).map(|()| Event::Look)));
         loop {
-            tokio::select! {
+            let event = tokio::select! {
+                biased;
                 ended = connection.as_mut() => {
                     if let Err(error) = ended {
                         tracing::debug!(error = %error, "connection ended");
                     }
                     return;
                 }
-                () = self.stop.cancelled(), if !is_leaving => {
-                    is_leaving = true;
-                    connection.as_mut().graceful_shutdown();
-                    look_at = Instant::now() + GOODBYE;
-                }
-                () = self.end.cancelled() => return,
-                () = sleep_until(look_at) => {
-                    let now = Instant::now();
-                    let is_silent = now >= speaks_by && !meter.speaks(self.preface_bytes());
-                    let is_old = now >= leaves_at + self.limits.age_grace;
-                    let is_gone = is_leaving && meter.is_idle();
-                    if is_silent || is_old || is_gone || meter.is_stalled(self.limits.reader) {
-                        return;
-                    }
-                    if now >= leaves_at && !is_leaving {
-                        is_leaving = true;
-                        connection.as_mut().graceful_shutdown();
-                    }
-                    look_at = if is_leaving {
-                        now + GOODBYE
-                    } else {
-                        (now + self.limits.reader).min(leaves_at)
-                    };
-                }
+                Some(event) = events.next() => event,
+            };
+            match event {
+                Event::End => return,
+                Event::Stop => patience.is_stopping = true,
+                Event::Look if patience.is_over(Instant::now()) => return,
+                Event::Look => {}
             }
+            let now = Instant::now();
+            if patience.leaves(now) {
+                connection.as_mut().graceful_shutdown();
+            }
+            let look_at = patience.next_look(now);
+            events.push(Box::pin(sleep_until(look_at).map(|()| Event::Look)));
         }
     }
 
@@ -251,6 +259,73 @@ impl Port {
             0
         } else {
             HTTP2_PREFACE_BYTES
+        }
+    }
+}
+
+/// What a connection waits for beside its peer.
+enum Event {
+    /// The server stops.
+    Stop,
+    /// The drain is over.
+    End,
+    /// Time to see whether the peer speaks and reads.
+    Look,
+}
+
+/// How long a connection is kept.
+struct Patience<'a> {
+    limits: &'a PortLimits,
+    meter: &'a Meter,
+    speaks_by: Instant,
+    preface_bytes: usize,
+    leaves_at: Instant,
+    is_leaving: bool,
+    is_stopping: bool,
+    /// Since when replies lie unread, and the meter then.
+    unread_at: Option<(Instant, u64)>,
+}
+
+impl Patience<'_> {
+    /// Tells whether the connection is to be dropped, whatever its peer thinks of it.
+    fn is_over(&mut self, now: Instant) -> bool {
+        let is_silent = now >= self.speaks_by && !self.meter.speaks(self.preface_bytes);
+        let is_old = now >= self.leaves_at + self.limits.age_grace;
+        let is_gone = self.is_stopping && self.is_leaving && self.meter.is_idle();
+        is_silent || is_old || is_gone || self.is_stalled(now)
+    }
+
+    /// Tells whether replies lie unread for too long.
+    fn is_stalled(&mut self, now: Instant) -> bool {
+        let unread_at = self.meter.unread_at();
+        match (self.unread_at, unread_at) {
+            (Some((since, then)), Some(progress)) if then == progress => {
+                now >= since + self.limits.reader
+            }
+            _ => {
+                self.unread_at = unread_at.map(|progress| (now, progress));
+                false
+            }
+        }
+    }
+
+    /// Tells whether the peer is to be asked to go, once.
+    fn leaves(&mut self, now: Instant) -> bool {
+        let leaves = !self.is_leaving && (self.is_stopping || now >= self.leaves_at);
+        self.is_leaving |= leaves;
+        leaves
+    }
+
+    fn next_look(&self, now: Instant) -> Instant {
+        if self.is_leaving {
+            now + GOODBYE
+        } else {
+            let first = if now < self.speaks_by {
+                self.speaks_by
+            } else {
+                now + self.limits.reader
+            };
+            first.min(self.leaves_at)
         }
     }
 }

@@ -85,7 +85,6 @@ impl hyper::service::Service<http::Request<Incoming>> for Desk {
         let call = self.meter.call();
         let hot = self.front.candidates.as_ref();
         let work = if let Some(candidates) = hot.filter(|_| is_hot(&request)) {
-            let request = request.map(Body::new);
             Work::Hot(candidates.call_from(self.peer, request))
         } else {
             request.extensions_mut().insert(self.peer);
@@ -122,7 +121,7 @@ pub(super) struct Answer {
 }
 
 enum Work {
-    Hot(Guarded<<Candidates as Service<http::Request<Body>>>::Future>),
+    Hot(Guarded<<Candidates as Service<http::Request<Incoming>>>::Future>),
     Rest(Oneshot<Router, Request>),
 }
 

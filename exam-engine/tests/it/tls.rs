@@ -214,3 +214,25 @@ async fn publish(server: &TestServer, authority: &Authority) {
         .await
         .unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_organizers_commands_speak_tls() {
+    let authority = Authority::new();
+    let server = server(&authority, None).await;
+    let list = |ca: PathBuf| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_exam"));
+        command
+            .arg("--data")
+            .arg(server.data.path())
+            .args(["exam", "--server", &url(&server), "--ca"])
+            .arg(ca)
+            .arg("list");
+        tokio::task::spawn_blocking(move || command.output().unwrap().status.success())
+    };
+    assert!(list(authority.ca()).await.unwrap());
+    let stranger = Authority::new();
+    assert!(
+        !list(stranger.ca()).await.unwrap(),
+        "an authority that is not trusted"
+    );
+}
