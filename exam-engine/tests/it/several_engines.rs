@@ -462,6 +462,20 @@ async fn an_engine_with_other_secrets_is_refused_until_they_replace_the_others()
             "{file}: {refused}"
         );
     }
+    // The program says so and ends.
+    let other = tempfile::tempdir().unwrap();
+    let url = cluster.redis.url();
+    let output = std::process::Command::new("setpriv")
+        .args(["--pdeathsig", "KILL", env!("CARGO_BIN_EXE_exam"), "--data"])
+        .arg(other.path())
+        .args(["serve", "--listen", "127.0.0.1:0", "--redis", &url])
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        !output.status.success() && told.starts_with("lỗi / error: các khóa trong secrets/"),
+        "{told}"
+    );
     let folder = tempfile::tempdir().unwrap();
     let new = Secrets::load(folder.path()).unwrap();
     start(&new, true).await.unwrap();
