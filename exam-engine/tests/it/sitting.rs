@@ -79,12 +79,15 @@ async fn whole_exam(server: TestServer) {
         offset: 0,
         limit: 10,
     };
-    let rows = organizer
-        .get_standings(server.as_organizer(request))
-        .await
-        .unwrap()
-        .into_inner()
-        .rows;
+    let begun = Instant::now();
+    let rows = loop {
+        let page = organizer.get_standings(server.as_organizer(request.clone()));
+        let rows = page.await.unwrap().into_inner().rows;
+        // The grader may not have folded the second submission yet.
+        if rows.len() == 2 || begun.elapsed() > PATIENCE {
+            break rows;
+        }
+    };
     let scores: Vec<&str> = rows.iter().map(|row| row.score.as_str()).collect();
     assert_eq!(scores, ["3.00", "0.00"]);
     let archive = export(&server).await;
