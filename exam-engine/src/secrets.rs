@@ -5,6 +5,7 @@
 //! | `access-code.key` | signs candidates' access codes | engines | delete, restart, issue codes again |
 //! | `session-token.key` | signs session tokens | engines | delete, restart; candidates start again with their code |
 //! | `receipt.key` | signs receipts | engines, auditors | keep as long as receipts may be shown |
+//! | `slip.key` | signs slips of submission; its public half stands in each exam | engines | delete, restart: exams published later use the new one |
 //! | `organizer.token` | opens organizers' calls | organizers | delete, restart |
 //! | `service.token` | opens the log and the grader | roles among themselves | delete, restart all roles |
 //! | `cluster.key` | seals papers and exam secrets in a shared store | engines, control | never while an exam is kept there |
@@ -102,6 +103,8 @@ pub struct Secrets {
     pub session_token: Key,
     /// Signs receipts.
     pub receipt: Key,
+    /// Signs slips of submission.
+    pub slip: Key,
     /// Opens organizers' calls.
     pub organizer: Token,
     /// Opens the log and the grader.
@@ -122,6 +125,7 @@ impl Secrets {
             access_code: key("access-code.key")?,
             session_token: key("session-token.key")?,
             receipt: key("receipt.key")?,
+            slip: key("slip.key")?,
             organizer: token("organizer.token")?,
             service: token("service.token")?,
             cluster: key("cluster.key")?,
@@ -133,7 +137,12 @@ impl Secrets {
     pub fn fingerprint(&self) -> String {
         let key = blake3::derive_key("khoa-bang secrets-fingerprint v1", &self.cluster.0);
         let mut hash = blake3::Hasher::new_keyed(&key);
-        for secret in [&self.access_code, &self.session_token, &self.receipt] {
+        for secret in [
+            &self.access_code,
+            &self.session_token,
+            &self.receipt,
+            &self.slip,
+        ] {
             hash.update(&secret.0);
         }
         for word in [&self.organizer, &self.service] {

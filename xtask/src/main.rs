@@ -5,6 +5,7 @@ mod demo;
 mod figures;
 mod readme;
 mod shell;
+mod valkey;
 
 use std::process::ExitCode;
 

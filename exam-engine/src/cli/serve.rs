@@ -8,13 +8,13 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
-use super::ServeArguments;
+use super::{DurabilityArgument, ServeArguments};
 use crate::{
     clock::{Clock, StoreClock, SystemClock},
     engine, files,
     secrets::Secrets,
     server::{Role, Server, Setup},
-    store::{EmbeddedStore, RedisStore, SessionStore},
+    store::{EmbeddedStore, RedisOptions, RedisStore, SessionStore},
 };
 
 pub(super) fn run(data: &Path, arguments: &ServeArguments) -> anyhow::Result<()> {
@@ -41,11 +41,14 @@ async fn serve(data: &Path, arguments: &ServeArguments) -> anyhow::Result<()> {
         _ if !has_store => None,
         Some(url) => {
             let store: Arc<dyn SessionStore> =
-                Arc::new(RedisStore::connect(url, arguments.practice).await?);
+                Arc::new(RedisStore::open(url, redis_options(arguments)?).await?);
             let clock = StoreClock::start(Arc::clone(&store), Arc::new(SystemClock)).await?;
             keeping = Some(tokio::spawn(Arc::clone(&clock).keep()));
             Some((store, clock))
         }
+        None if arguments.durability == DurabilityArgument::Replicated => anyhow::bail!(
+            "--durability replicated cần Redis có bản sao, hãy thêm --redis / --durability replicated needs a Redis with a replica, add --redis"
+        ),
         None => {
             let clock = Arc::new(SystemClock);
             let store =
@@ -76,6 +79,22 @@ async fn serve(data: &Path, arguments: &ServeArguments) -> anyhow::Result<()> {
         keeping.abort();
     }
     Ok(())
+}
+
+fn redis_options(arguments: &ServeArguments) -> anyhow::Result<RedisOptions> {
+    let ca = arguments.redis_ca.as_ref().map(|file| {
+        std::fs::read(file).with_context(|| {
+            format!(
+                "không đọc được tệp của --redis-ca / cannot read the file of --redis-ca: {}",
+                file.display()
+            )
+        })
+    });
+    Ok(RedisOptions {
+        practice: arguments.practice,
+        replicated: arguments.durability == DurabilityArgument::Replicated,
+        ca: ca.transpose()?,
+    })
 }
 
 /// Finds settings that do not go together.

@@ -5,8 +5,9 @@
 //! | key | value | expiry | writer |
 //! | --- | --- | --- | --- |
 //! | `kb:{exam:p}:s:<16 bytes>` | hash: `v` version, `h` head, `p` progress, `a<u16 BE>` answers | none while the exam is kept | `commit.lua` |
-//! | `kb:{exam:p}:log` | stream: ids `0-1`, `0-2`, …; field `e` an encoded event | never trimmed yet | `commit.lua` |
+//! | `kb:{exam:p}:log` | stream: ids `0-1`, `0-2`, …; field `e` an encoded event | trimmed from its beginning behind archive and graders | `commit.lua`; `trim_log` |
 //! | `kb:{exam:p}:due` | sorted set: member candidate, score Unix milliseconds | members leave with the end | `commit.lua` |
+//! | `kb:{exam:p}:barrier` | empty text, class `replicated` only: WAIT proves the reads before this write | overwritten | reads of records and log |
 //! | `kb:{exams}:index` | hash: name of an exam, its revision | none | `put_exam.lua` |
 //! | `kb:{exams}:e:<name>` | hash: `r` revision, `m` oldest format that may read it, `e` `exam.v1.Exam`; published ones also `p` paper half and `s` exam secret, both sealed (`engine/registry/seal.rs`) | none | `put_exam.lua` |
 //! | `kb:{exams}:changes` | number of writes to the list of exams | none | `put_exam.lua` |
@@ -52,20 +53,31 @@ pub(super) fn parse_field(name: &[u8]) -> Option<Field> {
     }
 }
 
+/// Returns what stands between the braces of all keys of a partition.
+pub(super) fn redis_tag(exam: &ExamId, partition: u32) -> String {
+    format!("{exam}:{partition}")
+}
+
 pub(super) fn redis_record(key: &SessionKey) -> Vec<u8> {
-    let mut name = format!("kb:{{{}:{}}}:s:", key.exam, key.partition).into_bytes();
+    let mut name = format!("kb:{{{}}}:s:", redis_tag(&key.exam, key.partition)).into_bytes();
     name.extend_from_slice(&key.candidate.0);
     name
 }
 
 pub(super) fn redis_log(exam: &ExamId, partition: u32) -> String {
-    format!("kb:{{{exam}:{partition}}}:log")
+    format!("kb:{{{}}}:log", redis_tag(exam, partition))
 }
 
 pub(super) fn redis_due(exam: &ExamId, partition: u32) -> String {
-    format!("kb:{{{exam}:{partition}}}:due")
+    format!("kb:{{{}}}:due", redis_tag(exam, partition))
 }
 
+pub(super) fn redis_barrier(exam: &ExamId, partition: u32) -> String {
+    format!("kb:{{{}}}:barrier", redis_tag(exam, partition))
+}
+
+/// Hash tag of the shared list of exams.
+pub(super) const REDIS_EXAMS_TAG: &str = "exams";
 pub(super) const REDIS_EXAM_INDEX: &str = "kb:{exams}:index";
 pub(super) const REDIS_EXAM_CHANGES: &str = "kb:{exams}:changes";
 pub(super) const REDIS_SECRETS: &str = "kb:{exams}:secrets";

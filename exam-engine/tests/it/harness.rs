@@ -278,7 +278,10 @@ impl Sitting {
         &mut self,
         answers: Vec<Answer>,
     ) -> Result<SaveAnswersResponse, Status> {
-        let request = self.request(SaveAnswersRequest { answers });
+        let request = self.request(SaveAnswersRequest {
+            answers,
+            ..SaveAnswersRequest::default()
+        });
         Ok(self.client.save_answers(request).await?.into_inner())
     }
 
@@ -299,6 +302,7 @@ pub(crate) fn choice(seq: u32, position: u32, shown: u32) -> Answer {
         response: Some(proto::exam::v1::Response {
             value: Some(Value::Chosen(1 << shown)),
         }),
+        ..Answer::default()
     }
 }
 
@@ -306,7 +310,7 @@ pub(crate) fn code_request(person: u8, area: &str) -> CodeRequest {
     CodeRequest {
         candidate: vec![person; 16].into(),
         area: area.to_owned(),
-        unit: 0,
+        ..CodeRequest::default()
     }
 }
 

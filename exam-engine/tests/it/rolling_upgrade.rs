@@ -342,7 +342,13 @@ impl Load {
             let answers = vec![choice(seq, position, shown)];
             let saved = self.call(&mut current, |mut client| {
                 let answers = answers.clone();
-                let request = bearer(SaveAnswersRequest { answers }, &sitting.token);
+                let request = bearer(
+                    SaveAnswersRequest {
+                        answers,
+                        ..SaveAnswersRequest::default()
+                    },
+                    &sitting.token,
+                );
                 async move { client.save_answers(request).await }
             });
             match saved.await {

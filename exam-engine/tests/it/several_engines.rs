@@ -310,6 +310,10 @@ impl SessionStore for Blindfold {
         self.store.read_log(exam, partition, after, limit).await
     }
 
+    async fn trim_log(&self, exam: &ExamId, partition: u32, upto: u64) -> store::Result<()> {
+        self.store.trim_log(exam, partition, upto).await
+    }
+
     async fn log_ends(&self, exam: &ExamId, n_partitions: u32) -> store::Result<Vec<u64>> {
         self.store.log_ends(exam, n_partitions).await
     }

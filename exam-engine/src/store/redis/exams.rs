@@ -3,38 +3,46 @@
 //! Exams are few and change a few times in their lives; that one node holds all of them costs nothing, and an engine
 //! learns of any change by one small read. What stands under which key: `keys.rs`.
 
-use std::{collections::BTreeMap, sync::LazyLock};
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use redis::Script;
+use redis::{Cmd, FromRedisValue};
 
-use super::{Error, RedisStore, Result, keys, unavailable};
+use super::{Error, Kind, RedisStore, Result, keys, reply, slot};
 use crate::{
     clock::Timestamp,
     store::{ExamTable, Look, StoredExam, StoredPackage},
 };
 
-static PUT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("put_exam.lua")));
+/// Sent as they are: they are short, and run a few times a second at most.
+const PUT: &str = include_str!("put_exam.lua");
 /// The clock is that of the node that holds the table, so it goes by the table's key.
-static LOOK: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
-        "local time = redis.call('TIME') return {redis.call('GET', KEYS[1]) or '0', time[1], time[2]}",
-    )
-});
+const LOOK: &str =
+    "local time = redis.call('TIME') return {redis.call('GET', KEYS[1]) or '0', time[1], time[2]}";
 
 const MIN_READER: &str = "m";
 const EXAM: &str = "e";
 const PAPER: &str = "p";
 const SECRET: &str = "s";
 
+impl RedisStore {
+    /// Sends one command for a key of the table; `Kind::Commit` waits for a replica in class `replicated`.
+    async fn table<T: FromRedisValue>(&self, kind: Kind, command: &Cmd) -> Result<T> {
+        let slot = slot::slot_of(keys::REDIS_EXAMS_TAG);
+        let values = self
+            .nodes
+            .call(slot, kind, || vec![command.clone()])
+            .await?;
+        reply::read(values.into_iter().next())
+    }
+}
+
 #[tonic::async_trait]
 impl ExamTable for RedisStore {
     async fn look(&self) -> Result<Look> {
-        let (changes, seconds, micros): (u64, u64, u64) = LOOK
-            .key(keys::REDIS_EXAM_CHANGES)
-            .invoke_async(&mut self.table_connection())
-            .await
-            .map_err(|error| unavailable(&error))?;
+        let mut call = redis::cmd("EVAL");
+        call.arg(LOOK).arg(1).arg(keys::REDIS_EXAM_CHANGES);
+        let (changes, seconds, micros): (u64, u64, u64) = self.table(Kind::Read, &call).await?;
         Ok(Look {
             changes,
             at: Some(Timestamp(seconds * 1_000 + micros / 1_000)),
@@ -42,19 +50,15 @@ impl ExamTable for RedisStore {
     }
 
     async fn revisions(&self) -> Result<BTreeMap<String, u64>> {
-        redis::cmd("HGETALL")
-            .arg(keys::REDIS_EXAM_INDEX)
-            .query_async(&mut self.table_connection())
-            .await
-            .map_err(|error| unavailable(&error))
+        let mut read = redis::cmd("HGETALL");
+        read.arg(keys::REDIS_EXAM_INDEX);
+        self.table(Kind::Read, &read).await
     }
 
     async fn load_exam(&self, name: &str) -> Result<Option<(u64, StoredExam)>> {
-        let mut fields: BTreeMap<String, Vec<u8>> = redis::cmd("HGETALL")
-            .arg(keys::redis_exam(name))
-            .query_async(&mut self.table_connection())
-            .await
-            .map_err(|error| unavailable(&error))?;
+        let mut read = redis::cmd("HGETALL");
+        read.arg(keys::redis_exam(name));
+        let mut fields: BTreeMap<String, Vec<u8>> = self.table(Kind::Read, &read).await?;
         if fields.is_empty() {
             return Ok(None);
         }
@@ -84,9 +88,12 @@ impl ExamTable for RedisStore {
     }
 
     async fn put_exam(&self, name: &str, expected: u64, exam: StoredExam) -> Result<u64> {
-        let mut call = PUT.key(keys::REDIS_EXAM_INDEX);
-        call.key(keys::redis_exam(name))
-            .key(keys::REDIS_EXAM_CHANGES)
+        let mut call = redis::cmd("EVAL");
+        call.arg(PUT)
+            .arg(3)
+            .arg(keys::REDIS_EXAM_INDEX)
+            .arg(keys::redis_exam(name))
+            .arg(keys::REDIS_EXAM_CHANGES)
             .arg(name)
             .arg(expected)
             .arg(expected + 1)
@@ -100,11 +107,7 @@ impl ExamTable for RedisStore {
                 .arg(SECRET)
                 .arg(&package.secret[..]);
         }
-        let outcome: i64 = call
-            .invoke_async(&mut self.table_connection())
-            .await
-            .map_err(|error| unavailable(&error))?;
-        match outcome {
+        match self.table::<i64>(Kind::Commit, &call).await? {
             0 => Ok(expected + 1),
             1 => Err(Error::Conflict),
             other => Err(Error::Corrupt(format!("the script answered {other}"))),
@@ -117,15 +120,10 @@ impl ExamTable for RedisStore {
         if !replace {
             set.arg("NX");
         }
-        let _: Option<String> = set
-            .query_async(&mut self.table_connection())
-            .await
-            .map_err(|error| unavailable(&error))?;
-        let found: Option<String> = redis::cmd("GET")
-            .arg(keys::REDIS_SECRETS)
-            .query_async(&mut self.table_connection())
-            .await
-            .map_err(|error| unavailable(&error))?;
+        let _: Option<String> = self.table(Kind::Commit, &set).await?;
+        let mut get = redis::cmd("GET");
+        get.arg(keys::REDIS_SECRETS);
+        let found: Option<String> = self.table(Kind::Read, &get).await?;
         Ok(found.as_deref() == Some(fingerprint))
     }
 }
