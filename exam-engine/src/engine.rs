@@ -153,6 +153,9 @@ pub enum Error {
     /// The grader refused or does not answer.
     #[error("grader: {0}")]
     Grader(Box<tonic::Status>),
+    /// Other secrets than those of the processes that share the store.
+    #[error("{0}")]
+    OtherSecrets(&'static str),
     /// A file of the data folder.
     #[error("data folder: {0}")]
     File(#[from] std::io::Error),

@@ -11,7 +11,7 @@ use tokio::{
 use super::{DurabilityArgument, ServeArguments};
 use crate::{
     clock::{Clock, StoreClock, SystemClock},
-    files,
+    engine, files,
     secrets::Secrets,
     server::{Role, Server, Setup},
     store::{EmbeddedStore, RedisOptions, RedisStore, SessionStore},
@@ -58,9 +58,10 @@ async fn serve(data: &Path, arguments: &ServeArguments) -> anyhow::Result<()> {
     };
     let settings = arguments.port.settings();
     let scheme = settings.tls.as_ref().map_or("http", |_| "https");
-    let server = Server::start_roles(data, store, &secrets, setup, settings)
-        .await
-        .with_context(unusable)?;
+    let server = match Server::start_roles(data, store, &secrets, setup, settings).await {
+        Err(error @ engine::Error::File(_)) => Err(error).with_context(unusable)?,
+        other => other?, // it says itself what to do
+    };
     let listener = TcpListener::bind(&arguments.listen)
         .await
         .with_context(|| format!("không mở được cổng {0}, hãy chọn cổng khác bằng --listen / cannot listen on {0}, choose another by --listen", arguments.listen))?;

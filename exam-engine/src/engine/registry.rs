@@ -133,12 +133,12 @@ impl Registry {
         if self.table().claim_secrets(&fingerprint, replace).await? {
             return Ok(());
         }
-        Err(Error::File(io::Error::other(
+        Err(Error::OtherSecrets(
             "các khóa trong secrets/ khác với khóa của những máy đang dùng chung kho này: hãy chép access-code.key, session-token.key, receipt.key, \
              organizer.token, service.token, cluster.key từ máy đầu tiên; nếu cố ý đổi khóa trên mọi máy, hãy khởi động lần đầu với --accept-new-secrets / \
              the files of secrets/ are not those of the machines that share this store: copy access-code.key, session-token.key, receipt.key, \
              organizer.token, service.token, cluster.key from the first machine; if they were changed on purpose on all machines, start once with --accept-new-secrets",
-        )))
+        ))
     }
 
     /// Looks at the table and takes what has changed.

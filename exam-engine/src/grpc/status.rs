@@ -138,7 +138,7 @@ fn classify(error: &Error) -> (ErrorCode, Facts) {
             vec![("field", "spec".to_owned())],
         ),
         Error::ResultNotReady => (ErrorCode::ResultNotReady, vec![]),
-        Error::Grader(_) | Error::File(_) => (ErrorCode::Internal, vec![]),
+        Error::Grader(_) | Error::OtherSecrets(_) | Error::File(_) => (ErrorCode::Internal, vec![]),
         Error::NotYet(wait) => (
             ErrorCode::WaitInLobby,
             vec![

@@ -11,7 +11,7 @@ use std::{
 use grader::service::{LogSource, LogStream};
 use proto::exam::v1::{LogPosition, log_service_client::LogServiceClient};
 use tonic::{
-    Request, Status,
+    Code, Request, Status,
     metadata::{Ascii, MetadataValue},
     service::{Interceptor, interceptor::InterceptedService},
     transport::{Channel, Endpoint},
@@ -30,6 +30,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// A machine that fell silent is given up after both.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+/// An engine hears of a new exam within a second, a grader at once: so often, so long apart, it asks before that is worth
+/// a line in the log.
+const UNKNOWN_TRIES: u32 = 20;
+const UNKNOWN_PAUSE: Duration = Duration::from_millis(100);
 
 /// Makes the endpoint of another role: the one place where it is decided how roles talk between machines.
 ///
@@ -103,11 +107,28 @@ impl Engines {
 #[tonic::async_trait]
 impl LogSource for Engines {
     async fn tail(&self, exam_id: &str, after: Vec<LogPosition>) -> Result<LogStream, Status> {
+        for _ in 0..UNKNOWN_TRIES {
+            match self.tail_any(exam_id, &after).await {
+                Err(status)
+                    if matches!(status.code(), Code::NotFound | Code::FailedPrecondition) =>
+                {
+                    tokio::time::sleep(UNKNOWN_PAUSE).await;
+                }
+                other => return other,
+            }
+        }
+        self.tail_any(exam_id, &after).await
+    }
+}
+
+impl Engines {
+    /// Reads from the engine in use, or from the first of the others that answers.
+    async fn tail_any(&self, exam_id: &str, after: &[LogPosition]) -> Result<LogStream, Status> {
         let first = self.current.load(Ordering::Relaxed);
         let mut outcome = Err(Status::unavailable("no engine is named"));
         for turn in 0..self.clients.len() {
             let number = (first + turn) % self.clients.len();
-            outcome = self.clients[number].tail(exam_id, after.clone()).await;
+            outcome = self.clients[number].tail(exam_id, after.to_vec()).await;
             if outcome.is_ok() {
                 self.current.store(number, Ordering::Relaxed);
                 break;
