@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use exam_engine::{
+    archive::{Archive, Policy},
     bank::Bank,
     clock::{Clock, ManualClock, SystemClock},
     id::{CandidateId, ExamId},
@@ -68,13 +69,19 @@ pub(crate) struct TestServer {
     pub(crate) secrets: Secrets,
     pub(crate) embedded: Option<Arc<EmbeddedStore>>,
     pub(crate) data: tempfile::TempDir,
-    url: String,
+    pub(crate) url: String,
+    policy: Policy,
     running: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
 }
 
 impl TestServer {
     /// A server with a bank of two topics, ten items each.
     pub(crate) async fn start(backend: Backend) -> Self {
+        Self::start_with(backend, Policy::default()).await
+    }
+
+    /// The same, with another policy of archiving the log.
+    pub(crate) async fn start_with(backend: Backend, policy: Policy) -> Self {
         let data = tempfile::tempdir().unwrap();
         Bank::new(data.path()).add(&test_bank()).unwrap();
         Bank::new(data.path()).release().unwrap();
@@ -88,6 +95,7 @@ impl TestServer {
             embedded: None,
             data,
             url: String::new(),
+            policy,
             running: None,
         };
         server.run().await;
@@ -106,7 +114,10 @@ impl TestServer {
                 store
             }
         };
-        let server = Server::start(self.data.path(), store, clock, &self.secrets).unwrap();
+        let data = self.data.path();
+        let archive = Archive::in_folder(&data.join("archive"), self.policy).unwrap();
+        let server =
+            Server::start_with_archive(data, store, clock, &self.secrets, archive).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         self.url = format!("http://{}", listener.local_addr().unwrap());
         let (stop, stopped) = oneshot::channel();

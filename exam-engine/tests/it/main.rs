@@ -2,8 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod archive;
+mod backup;
 mod bad_input;
 mod command_line;
+mod embedded_store;
 mod faults;
 mod harness;
 mod kill;

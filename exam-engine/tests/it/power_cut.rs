@@ -188,7 +188,9 @@ impl Site {
         let mut others = String::new();
         let mut kill_at = None;
         loop {
-            let wait = kill_at.map_or(PATIENCE, |at: Instant| at.saturating_duration_since(Instant::now()));
+            let wait = kill_at.map_or(PATIENCE, |at: Instant| {
+                at.saturating_duration_since(Instant::now())
+            });
             match read.recv_timeout(wait) {
                 Ok(line) if take(&line).is_some() => n_acknowledged += 1,
                 Ok(line) => others.push_str(&line),
@@ -275,14 +277,22 @@ fn stored(folder: &Path) -> Result<BTreeMap<u8, u64>, Error> {
                 let writer = said.split(' ').next().unwrap().parse().unwrap();
                 let version = logged.entry(writer).or_default();
                 *version += 1;
-                assert_eq!(text(writer, *version), said, "the log of a record has no gap");
+                assert_eq!(
+                    text(writer, *version),
+                    said,
+                    "the log of a record has no gap"
+                );
             }
         }
         let mut versions = BTreeMap::new();
         for writer in 0..N_WRITERS {
             if let Some(record) = store.load(&key(writer)).await? {
                 let progress = (Field::Progress, text(writer, record.version));
-                assert_eq!(record.fields, [progress], "the record is not that of its version");
+                assert_eq!(
+                    record.fields,
+                    [progress],
+                    "the record is not that of its version"
+                );
                 versions.insert(writer, record.version);
             }
         }
@@ -313,11 +323,18 @@ fn a_power_cut_takes_no_acknowledged_commit() {
     let n_cuts = std::env::var("POWERCUT_CUTS").map_or(N_CUTS, |cuts| cuts.parse().unwrap());
     let (mut n_gone, mut n_all) = (0, 0);
     for _ in 0..n_cuts {
-        let before = files(&site.live()).into_iter().map(|(_, inode)| (inode, 0)).collect();
+        let before = files(&site.live())
+            .into_iter()
+            .map(|(_, inode)| (inode, 0))
+            .collect();
         let acknowledged = site.run_and_kill(&mut rng);
         n_gone += site.cut(&before);
         let stored = stored(&site.live()).unwrap();
-        assert_eq!(lost(&acknowledged, &stored), 0, "{acknowledged:?} {stored:?}");
+        assert_eq!(
+            lost(&acknowledged, &stored),
+            0,
+            "{acknowledged:?} {stored:?}"
+        );
         n_all = stored.values().sum();
         // The next child's start is again one after a crash.
         let _ = fs::remove_file(site.live().join("clean-stop"));
