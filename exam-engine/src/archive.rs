@@ -155,6 +155,7 @@ impl Archive {
 
     #[cfg(feature = "bucket")]
     fn in_bucket(place: &str, policy: Policy) -> Result<Self> {
+        let _ = rustls::crypto::ring::default_provider().install_default(); // somebody else may have done it
         let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
         let objects = object_store::aws::AmazonS3Builder::from_env()
             .with_bucket_name(bucket)
