@@ -4,7 +4,7 @@
 //! partition hangs together. It is named by its first position and never written over: whoever writes it a second time
 //! finds it there. Invariant: a segment is told to be stored only after it was read back and found right, and what is
 //! read from here is checked each time. Start at [`Archive::store`] and [`Archive::read`]; the format is in
-//! docs/FORMATS.md, section 8.
+//! docs/FORMATS.md, section 9.
 
 mod segment;
 mod verify;
@@ -155,6 +155,7 @@ impl Archive {
 
     #[cfg(feature = "bucket")]
     fn in_bucket(place: &str, policy: Policy) -> Result<Self> {
+        let _ = rustls::crypto::ring::default_provider().install_default(); // somebody else may have done it
         let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
         let objects = object_store::aws::AmazonS3Builder::from_env()
             .with_bucket_name(bucket)

@@ -130,7 +130,7 @@ impl Server {
             Some((store, clock)) => {
                 let engine = Engine::new(data, store, clock, secrets, grader_channel.clone())?;
                 let mut engine = engine.with_lobby(Lobby::new(settings.starts));
-                if let Some(archive) = log_archive(data, &setup)? {
+                if let Some(archive) = log_archive(data, &setup, settings.archiving)? {
                     engine = engine.with_archive(archive);
                 }
                 engine.join(secrets, setup.accept_new_secrets).await?;
@@ -222,14 +222,11 @@ impl Server {
 }
 
 /// Opens the archive of the log, which all processes that read the log must reach.
-fn log_archive(data: &Path, setup: &Setup) -> engine::Result<Option<Archive>> {
+fn log_archive(data: &Path, setup: &Setup, policy: Policy) -> engine::Result<Option<Archive>> {
     let is_alone = setup.has(Role::Engine) && setup.has(Role::Control);
     Ok(match &setup.archive {
-        Some(place) => Some(Archive::open(place, Policy::default())?),
-        None if is_alone => Some(Archive::in_folder(
-            &data.join("archive"),
-            Policy::default(),
-        )?),
+        Some(place) => Some(Archive::open(place, policy)?),
+        None if is_alone => Some(Archive::in_folder(&data.join("archive"), policy)?),
         None => None,
     })
 }

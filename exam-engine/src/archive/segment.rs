@@ -1,4 +1,4 @@
-//! One segment as bytes (docs/FORMATS.md, section 8).
+//! One segment as bytes (docs/FORMATS.md, section 9).
 
 use bytes::{Buf, BufMut, Bytes};
 
@@ -24,7 +24,7 @@ pub struct Segment {
     pub last: u64,
     /// Hash of the segment before it, zeros for the first.
     pub previous: [u8; 32],
-    /// Hash of its head, which holds the hash of its content.
+    /// Hash of its bytes as stored.
     pub hash: [u8; 32],
     /// Encoded events, by position.
     pub entries: Vec<Bytes>,
@@ -72,6 +72,8 @@ pub(super) fn encode(
     bytes.put_slice(blake3::hash(&content).as_bytes());
     bytes.put_u64_le(content.len() as u64);
     bytes.extend(lz4_flex::block::compress(&content));
+    let hash = blake3::hash(&bytes);
+    bytes.put_slice(hash.as_bytes());
     bytes
 }
 
@@ -81,7 +83,11 @@ pub(super) fn encode(
 /// [`Error::Damaged`].
 pub(super) fn decode(name: &str, bytes: &[u8]) -> Result<Segment> {
     let short = || damaged(name, "it ends too early");
-    let mut rest = bytes
+    let (body, hash) = bytes.split_last_chunk::<32>().ok_or_else(short)?;
+    if blake3::hash(body).as_bytes() != hash {
+        return Err(damaged(name, "it has another hash"));
+    }
+    let mut rest = body
         .strip_prefix(MAGIC)
         .ok_or_else(|| damaged(name, "it is no segment"))?;
     let exam_len = usize::from(rest.try_get_u8().map_err(|_| short())?);
@@ -101,7 +107,6 @@ pub(super) fn decode(name: &str, bytes: &[u8]) -> Result<Segment> {
         .ok()
         .filter(|len| *len <= MAX_CONTENT_BYTES);
     let content_len = content_len.ok_or_else(|| damaged(name, "its length cannot be"))?;
-    let head = &bytes[..bytes.len() - rest.len()];
     let content = lz4_flex::block::decompress(rest, content_len)
         .map_err(|_| damaged(name, "it cannot be unpacked"))?;
     if blake3::hash(&content).as_bytes() != &content_hash {
@@ -127,7 +132,7 @@ pub(super) fn decode(name: &str, bytes: &[u8]) -> Result<Segment> {
         first,
         last,
         previous,
-        hash: blake3::hash(head).into(),
+        hash: *hash,
         entries,
     })
 }

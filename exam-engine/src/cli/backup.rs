@@ -49,7 +49,10 @@ async fn fill(
     server: &str,
     archive: Option<&str>,
 ) -> anyhow::Result<()> {
-    dump(new, data, server).await?;
+    dump(new, data, server).await.context(
+        "không chụp được kho dữ liệu bài thi; nếu máy chủ dùng Redis, hãy chép tệp AOF của Redis cùng thư mục dữ liệu khi đã dừng máy chủ / \
+         cannot dump the live store; if the server uses Redis, stop it and copy Redis's append-only file with the data folder",
+    )?;
     let path = new.path(DUMP);
     let summary = EmbeddedStore::read_dump(&mut BufReader::new(File::open(&path)?))?;
     new.copy_files(data)?;

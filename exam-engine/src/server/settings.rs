@@ -2,7 +2,10 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use crate::admission::{CallerLimits, GateLimits, Rate};
+use crate::{
+    admission::{CallerLimits, GateLimits, Rate},
+    archive::Policy,
+};
 
 /// Starts a second of one engine. Measured: 12,000 candidates who came within a second, to an engine on 2 cores with the
 /// embedded store and its callers beside it, had started and read their papers after 1.6 s, each within 0.63 s; a quarter of
@@ -22,6 +25,8 @@ pub struct Settings {
     pub port: PortLimits,
     /// TLS, if this program ends it.
     pub tls: Option<TlsFiles>,
+    /// When the log moves to its archive.
+    pub archiving: Policy,
 }
 
 impl Default for Settings {
@@ -32,6 +37,7 @@ impl Default for Settings {
             callers: CallerLimits::default(),
             port: PortLimits::default(),
             tls: None,
+            archiving: Policy::default(),
         }
     }
 }

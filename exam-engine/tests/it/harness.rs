@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use exam_engine::{
     admission::Gate,
+    archive::Policy,
     bank::Bank,
     clock::{Clock, ManualClock, SystemClock},
     id::{CandidateId, ExamId},
@@ -83,6 +84,15 @@ impl TestServer {
     /// A server with a bank of two topics, ten items each.
     pub(crate) async fn start(backend: Backend) -> Self {
         Self::start_with(backend, Settings::default(), |store| store).await
+    }
+
+    /// The same, with another policy of archiving the log.
+    pub(crate) async fn start_archiving(backend: Backend, archiving: Policy) -> Self {
+        let settings = Settings {
+            archiving,
+            ..Settings::default()
+        };
+        Self::start_with(backend, settings, |store| store).await
     }
 
     pub(crate) async fn start_with(

@@ -4,9 +4,12 @@
 
 mod actions;
 mod admission;
+mod archive;
+mod backup;
 mod bad_input;
 mod cluster;
 mod command_line;
+mod embedded_store;
 mod failover;
 mod faults;
 mod harness;

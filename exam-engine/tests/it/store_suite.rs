@@ -100,6 +100,7 @@ suite!(
     the_deadline_index_tells_who_is_due,
     of_many_writers_one_wins_each_version,
     exams_do_not_meet,
+    a_trimmed_log_says_where_it_begins,
 );
 
 #[tokio::test(flavor = "multi_thread")]
@@ -363,6 +364,33 @@ async fn exams_do_not_meet(opened: Opened) {
         store.due(&exam("ab"), 4, Timestamp(9), 9).await.unwrap(),
         (vec![], None)
     );
+}
+
+async fn a_trimmed_log_says_where_it_begins(opened: Opened) {
+    let store = &*opened.store;
+    store.trim_log(&exam("a"), 1, 7).await.unwrap(); // there is nothing yet
+    for version in 0..10 {
+        store.commit(&key(1), commit(version, "e")).await.unwrap();
+    }
+    let read = async |after| store.read_log(&exam("a"), 1, after, 100).await;
+    store.trim_log(&exam("a"), 1, 4).await.unwrap();
+    store.trim_log(&exam("a"), 1, 2).await.unwrap(); // what is forgotten stays forgotten
+    for after in 0..4 {
+        assert!(
+            matches!(read(after).await, Err(Error::Trimmed { first: 5 })),
+            "{after}"
+        );
+    }
+    assert_eq!(read(4).await.unwrap().len(), 6);
+    assert_eq!(store.log_ends(&exam("a"), 4).await.unwrap(), [0, 10, 0, 0]);
+    // All of it, and more than there is.
+    store.trim_log(&exam("a"), 1, 99).await.unwrap();
+    assert!(matches!(read(0).await, Err(Error::Trimmed { .. })));
+    assert_eq!(store.log_ends(&exam("a"), 4).await.unwrap(), [0, 10, 0, 0]);
+    assert_eq!(read(10).await.unwrap().len(), 0);
+    store.commit(&key(1), commit(10, "f")).await.unwrap();
+    assert_eq!(store.log_ends(&exam("a"), 4).await.unwrap(), [0, 11, 0, 0]);
+    assert_eq!(read(10).await.unwrap(), ["f"]);
 }
 
 /// What was acknowledged is there after a process restart, and positions go on.

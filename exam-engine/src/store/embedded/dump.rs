@@ -1,7 +1,7 @@
 //! The whole store as one stream of bytes, and back: what a backup holds.
 //!
 //! All keyspaces are read from one snapshot, so a commit is in it whole or not at all, and nobody waits for it. Format:
-//! docs/FORMATS.md, section 9.
+//! docs/FORMATS.md, section 10.
 
 use std::{collections::BTreeMap, io::Read, path::Path};
 

@@ -52,7 +52,7 @@ impl Recovery {
         } else {
             tracing::warn!(
                 store.folder = %folder.display(), n_files, n_batches, n_bytes, n_cut_bytes, n_entries,
-                "the store was not stopped in order; what was acknowledged is there, an incomplete batch was cut off"
+                "the store was not stopped in order; what was acknowledged is there, n_cut_bytes of an incomplete batch were cut off"
             );
             for ((exam, partition), position) in &self.ends {
                 tracing::info!(exam.id = exam, partition, position, "the log ends here");
