@@ -23,6 +23,8 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Measures the engine against bare handlers on the same machine.
     Floor(FloorArgs),
+    /// Breaks engine, store, disk, network and clock under load; what was acknowledged must be there.
+    Faults(FaultsArgs),
     /// Serves a handler that only replies (a child of `floor`).
     #[command(hide = true)]
     EchoServer,
@@ -112,6 +114,29 @@ pub(crate) struct FloorArgs {
     /// Prints one JSON object instead of text.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// What `loadtest faults` takes.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct FaultsArgs {
+    /// Seed of the first round; every further round takes the next.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(0..=1_000_000_000))]
+    pub(crate) seed: u64,
+    /// Rounds of every scenario.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) rounds: u32,
+    /// Only this scenario; may be given several times.
+    #[arg(long)]
+    pub(crate) scenario: Vec<String>,
+    /// No round begins behind so many minutes.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) minutes: Option<u32>,
+    /// The engine's binary; `exam` beside this one if not given.
+    #[arg(long)]
+    pub(crate) exam_bin: Option<PathBuf>,
+    /// Question file of the exam; the sample bank of the sources if not given.
+    #[arg(long)]
+    pub(crate) bank: Option<PathBuf>,
 }
 
 /// How arrivals are spread.

@@ -28,6 +28,9 @@ const BACKOFF_MAX: Duration = Duration::from_secs(2);
 /// Receive windows: never adaptive, since small frames left unread would stall a connection.
 const CONNECTION_WINDOW: u32 = 16 << 20;
 const STREAM_WINDOW: u32 = 4 << 20;
+/// A connection that a firewall forgot is noticed within both: a phone cannot wait for its operating system.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The client of one connection.
 pub(crate) type CandidateClient = CandidateServiceClient<Channel>;
@@ -105,6 +108,8 @@ pub(crate) fn channel(url: &str) -> Result<Channel> {
         .initial_connection_window_size(CONNECTION_WINDOW)
         .initial_stream_window_size(STREAM_WINDOW)
         .http2_adaptive_window(false)
+        .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
+        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
         .connect_lazy())
 }
 
