@@ -25,6 +25,9 @@ use round::{Outcome, Round, Tools};
 
 use crate::{args::FaultsArgs, report::print};
 
+/// Differences told of a broken round.
+const MAX_TOLD: usize = 3;
+
 /// One kind of fault.
 struct Scenario {
     name: &'static str,
@@ -163,7 +166,9 @@ fn judge(is_control: bool, outcome: Result<Outcome>) -> Verdict {
         Ok(Outcome::Skipped(why)) => Verdict::Skipped(why),
         Ok(Outcome::Played(verdict)) => {
             let lost = verdict.n_acknowledged - verdict.n_found;
-            let first = || verdict.differences.kept.join(" | ");
+            let first = || {
+                verdict.differences.kept[..verdict.differences.kept.len().min(MAX_TOLD)].join(" | ")
+            };
             match (is_control, lost > 0) {
                 (true, true) => Verdict::ControlFailed,
                 (true, false) => Verdict::Broken("the control lost nothing".to_owned()),

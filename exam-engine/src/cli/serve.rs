@@ -10,7 +10,7 @@ use tokio::{
 
 use super::ServeArguments;
 use crate::{
-    clock::SystemClock,
+    clock::{SteadyClock, SystemClock},
     files,
     secrets::Secrets,
     server::Server,
@@ -34,7 +34,7 @@ async fn serve(data: &Path, arguments: &ServeArguments) -> anyhow::Result<()> {
         )
     };
     let secrets = Secrets::load(&data.join("secrets")).with_context(unusable)?;
-    let clock = Arc::new(SystemClock);
+    let clock = Arc::new(SteadyClock::start(&SystemClock));
     let store: Arc<dyn SessionStore> = match &arguments.redis {
         Some(url) => Arc::new(RedisStore::connect(url, arguments.practice).await?),
         None => {

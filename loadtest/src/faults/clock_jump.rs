@@ -178,3 +178,28 @@ fn refused(failure: &Failure, earliest_end: Instant) -> Option<String> {
     }
     (left > SLACK).then(|| format!("{failure} {left:.1?} before the deadline"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(code: ErrorCode) -> Failure {
+        Failure::Refused {
+            code,
+            metadata: Vec::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn an_end_before_its_time_and_any_other_refusal_are_seen() {
+        let now = Instant::now();
+        let (later, earlier) = (now + DURATION, now - Duration::from_secs(1));
+        assert_eq!(refused(&refusal(ErrorCode::DeadlinePassed), earlier), None);
+        let early = refused(&refusal(ErrorCode::DeadlinePassed), later).unwrap();
+        assert!(early.contains("before the deadline"), "{early}");
+        let early = refused(&refusal(ErrorCode::AttemptEnded), later);
+        assert!(early.is_some());
+        let other = refused(&refusal(ErrorCode::AnswerGap), earlier);
+        assert!(other.is_some());
+    }
+}
