@@ -25,6 +25,10 @@ pub(crate) enum Command {
     Floor(FloorArgs),
     /// Breaks engine, store, disk, network and clock under load; what was acknowledged must be there.
     Faults(FaultsArgs),
+    /// Measures the processor time of a candidate's whole exam, and the memory of a session in Redis.
+    Cost(CostArgs),
+    /// Measures whether an answer costs more when more sessions live.
+    Growth(GrowthArgs),
     /// Serves a handler that only replies (a child of `floor`).
     #[command(hide = true)]
     EchoServer,
@@ -137,6 +141,43 @@ pub(crate) struct FaultsArgs {
     /// Question file of the exam; the sample bank of the sources if not given.
     #[arg(long)]
     pub(crate) bank: Option<PathBuf>,
+}
+
+/// What `loadtest cost` takes.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct CostArgs {
+    /// Candidates.
+    #[arg(long, default_value_t = 3_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) candidates: u32,
+    /// The engine's binary; `exam` beside this one if not given.
+    #[arg(long)]
+    pub(crate) exam_bin: Option<PathBuf>,
+    /// Question file of the exam; the sample bank of the sources if not given.
+    #[arg(long)]
+    pub(crate) bank: Option<PathBuf>,
+    /// Prints one JSON object instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What `loadtest growth` takes.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct GrowthArgs {
+    /// Stops at 100,000 sessions instead of a million.
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Only this store; both if not given.
+    #[arg(long, value_enum)]
+    pub(crate) store: Option<crate::node::StoreKind>,
+    /// The engine's binary; `exam` beside this one if not given.
+    #[arg(long)]
+    pub(crate) exam_bin: Option<PathBuf>,
+    /// Question file of the exam; the sample bank of the sources if not given.
+    #[arg(long)]
+    pub(crate) bank: Option<PathBuf>,
+    /// Prints one JSON object instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// How arrivals are spread.

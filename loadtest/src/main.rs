@@ -23,12 +23,17 @@ mod chain;
 mod latency;
 
 mod child;
+mod cpu;
+mod herd;
+mod node;
 mod own_exam;
 mod proxy;
 mod redis_server;
 
+mod cost;
 mod faults;
 mod floor;
+mod growth;
 
 use std::process::ExitCode;
 
@@ -59,6 +64,8 @@ fn start(args: Args) -> Result<ExitCode> {
 async fn dispatch(command: Command) -> Result<ExitCode> {
     match command {
         Command::Run(run) => Box::pin(scenario::run(run)).await,
+        Command::Cost(cost) => Box::pin(cost::run(cost)).await,
+        Command::Growth(growth) => Box::pin(growth::run(growth)).await,
         Command::Faults(faults) => Box::pin(faults::run(faults)).await,
         Command::Floor(floor) => Box::pin(floor::run(floor)).await,
         Command::EchoServer => floor::bare::serve_echo().await,
