@@ -29,6 +29,8 @@ pub(crate) enum Command {
     Cost(CostArgs),
     /// Measures whether an answer costs more when more sessions live.
     Growth(GrowthArgs),
+    /// Releases everybody within seconds, then asks for a multiple of what the machine can do.
+    Storm(StormArgs),
     /// Serves a handler that only replies (a child of `floor`).
     #[command(hide = true)]
     EchoServer,
@@ -169,6 +171,38 @@ pub(crate) struct GrowthArgs {
     /// Only this store; both if not given.
     #[arg(long, value_enum)]
     pub(crate) store: Option<crate::node::StoreKind>,
+    /// The engine's binary; `exam` beside this one if not given.
+    #[arg(long)]
+    pub(crate) exam_bin: Option<PathBuf>,
+    /// Question file of the exam; the sample bank of the sources if not given.
+    #[arg(long)]
+    pub(crate) bank: Option<PathBuf>,
+    /// Prints one JSON object instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What `loadtest storm` takes.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct StormArgs {
+    /// Candidates who are released.
+    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..=200_000))]
+    pub(crate) candidates: u32,
+    /// Seconds within which they are.
+    #[arg(long, default_value_t = 10.0, value_parser = seconds)]
+    pub(crate) release_s: f64,
+    /// Seconds of overload.
+    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u32).range(5..=600))]
+    pub(crate) overload_s: u32,
+    /// Answers fall due at so many times the peak.
+    #[arg(long, default_value_t = 5.0)]
+    pub(crate) factor: f64,
+    /// Where sessions live.
+    #[arg(long, value_enum, default_value = "embedded")]
+    pub(crate) store: crate::node::StoreKind,
+    /// Draws offered load, goodput, sheds and latency into this SVG file.
+    #[arg(long)]
+    pub(crate) plot: Option<PathBuf>,
     /// The engine's binary; `exam` beside this one if not given.
     #[arg(long)]
     pub(crate) exam_bin: Option<PathBuf>,

@@ -194,7 +194,7 @@ where
 {
     let mut n_retries = 0;
     loop {
-        let reason = match tokio::time::timeout(CALL_TIMEOUT, send()).await {
+        let (reason, after) = match tokio::time::timeout(CALL_TIMEOUT, send()).await {
             Ok(Ok(reply)) => {
                 return Ok(Reply {
                     body: reply.into_inner(),
@@ -202,18 +202,16 @@ where
                 });
             }
             Ok(Err(status)) => match judge(&status) {
-                Judgement::Passing(reason) => reason,
+                Judgement::Passing { reason, after } => (reason, after),
                 Judgement::Final(failure) => return Err(failure),
             },
-            Err(_elapsed) => "TIMEOUT",
+            Err(_elapsed) => ("TIMEOUT".to_owned(), None),
         };
-        let pause = pause(n_retries);
+        let pause = pause(n_retries, after);
         if Instant::now() + pause >= give_up {
-            return Err(Failure::NoReply {
-                last: reason.to_owned(),
-            });
+            return Err(Failure::NoReply { last: reason });
         }
-        on_retry(reason);
+        on_retry(&reason);
         n_retries += 1;
         tokio::time::sleep(pause).await;
     }
@@ -221,8 +219,13 @@ where
 
 /// What a status means to its caller.
 enum Judgement {
-    /// It may pass: send again.
-    Passing(&'static str),
+    /// It may pass: send again, at once or when the engine said.
+    Passing {
+        /// Why.
+        reason: String,
+        /// Not before so long.
+        after: Option<Duration>,
+    },
     /// It will not.
     Final(Failure),
 }
@@ -234,10 +237,20 @@ fn judge(status: &Status) -> Judgement {
     let Some(info) = info else {
         return judge_foreign(status);
     };
-    match ErrorCode::from_str_name(&format!("ERROR_CODE_{}", info.reason)) {
-        Some(code @ (ErrorCode::StoreUnavailable | ErrorCode::Conflict)) => {
-            Judgement::Passing(proto::reason(code))
-        }
+    let after = info.metadata.get("retry_after_ms");
+    let after = after.and_then(|text| Some(Duration::from_millis(text.parse().ok()?)));
+    let code = ErrorCode::from_str_name(&format!("ERROR_CODE_{}", info.reason));
+    // Whoever says when to come again refuses for now only.
+    if after.is_some()
+        || code == Some(ErrorCode::Conflict)
+        || code == Some(ErrorCode::StoreUnavailable)
+    {
+        return Judgement::Passing {
+            reason: info.reason,
+            after,
+        };
+    }
+    match code {
         Some(code) => Judgement::Final(Failure::Refused {
             code,
             metadata: sorted(info.metadata),
@@ -256,7 +269,10 @@ fn judge_foreign(status: &Status) -> Judgement {
         | Code::Internal
         | Code::Cancelled
         | Code::DeadlineExceeded
-        | Code::ResourceExhausted => Judgement::Passing("TRANSPORT"),
+        | Code::ResourceExhausted => Judgement::Passing {
+            reason: "TRANSPORT".to_owned(),
+            after: None,
+        },
         code => Judgement::Final(Failure::Strange {
             status: format!("{code:?}: {}", status.message()),
         }),
@@ -269,9 +285,9 @@ fn sorted(metadata: HashMap<String, String>) -> Vec<(String, String)> {
     metadata
 }
 
-/// Full jitter. Not from the seed: when a call fails, no seed repeats it.
-fn pause(n_retries: u32) -> Duration {
-    ceiling(n_retries).mul_f64(rand::rng().random())
+/// Full jitter, behind the instant that the engine named. Not from the seed: when a call fails, no seed repeats it.
+fn pause(n_retries: u32, after: Option<Duration>) -> Duration {
+    after.unwrap_or_default() + ceiling(n_retries).mul_f64(rand::rng().random())
 }
 
 fn ceiling(n_retries: u32) -> Duration {
@@ -350,6 +366,8 @@ mod tests {
     fn pauses_grow_to_their_ceiling() {
         let ms = [0, 1, 2, 6, 40].map(|n| ceiling(n).as_millis());
         assert_eq!(ms, [50, 100, 200, 2_000, 2_000]);
-        assert!((0..100).all(|_| pause(40) < BACKOFF_MAX));
+        assert!((0..100).all(|_| pause(40, None) < BACKOFF_MAX));
+        let named = Duration::from_secs(3);
+        assert!((0..100).all(|_| pause(0, Some(named)) >= named));
     }
 }

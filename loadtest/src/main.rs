@@ -34,6 +34,7 @@ mod cost;
 mod faults;
 mod floor;
 mod growth;
+mod storm;
 
 use std::process::ExitCode;
 
@@ -66,6 +67,7 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Run(run) => Box::pin(scenario::run(run)).await,
         Command::Cost(cost) => Box::pin(cost::run(cost)).await,
         Command::Growth(growth) => Box::pin(growth::run(growth)).await,
+        Command::Storm(storm) => Box::pin(storm::run(storm)).await,
         Command::Faults(faults) => Box::pin(faults::run(faults)).await,
         Command::Floor(floor) => Box::pin(floor::run(floor)).await,
         Command::EchoServer => floor::bare::serve_echo().await,
