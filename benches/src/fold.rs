@@ -125,6 +125,7 @@ impl Author {
                 response: Some(Response {
                     value: Some(Value::Chosen(chosen)),
                 }),
+                ..Answered::default()
             };
             events.push(event(at_ms, Kind::Answered(answered)));
         }
@@ -134,6 +135,7 @@ impl Author {
             last_seq: u32::try_from(places.len()).expect("papers are short"),
             chain: Bytes::copy_from_slice(&self.rng.random::<[u8; 32]>()),
             ended_at_ms: at_ms,
+            cause: None,
         };
         events.push(event(at_ms, Kind::Ended(ended)));
         events
@@ -179,6 +181,7 @@ fn started(paper: &Paper, person: &Person, at_ms: u64) -> Started {
         option_order: paper.option_order.clone(),
         form_code: Bytes::copy_from_slice(&paper.form_code),
         repaired: paper.repaired,
+        ..Started::default()
     }
 }
 

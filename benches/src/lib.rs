@@ -13,6 +13,10 @@ pub mod store;
 
 pub mod figures;
 
+pub mod redis_commits;
+pub mod redis_memory;
+mod redis_server;
+
 /// The programs' allocator: papers and events are many small allocations, so it is part of what is measured.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -112,6 +112,7 @@ impl Sessions {
                 response: Some(Response {
                     value: Some(Value::Chosen(1)),
                 }),
+                ..Answered::default()
             })),
         };
         Commit {

@@ -196,7 +196,7 @@ fn read(log: &Log) -> HashMap<(CandidateId, u32), Sat> {
                 sat.chosen.insert(answer.position, bits);
             }
             Kind::Ended(ended) => sat.net_time_ms = ended.ended_at_ms - sat.started_at_ms,
-            Kind::TakenOver(_) => panic!("nobody changes the device"),
+            _ => panic!("nobody does anything else"),
         }
     }
     attempts

@@ -10,12 +10,14 @@ mod client;
 mod exam;
 mod spec;
 
+mod act;
 mod archive;
 mod codes;
 mod results;
 mod watch;
 
 mod paper;
+mod receipt;
 
 use std::{
     io::{self, Write},
@@ -23,7 +25,7 @@ use std::{
     process,
 };
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Khoa Bảng: ngân hàng câu hỏi, tổ chức thi, chấm và xếp hạng / question bank, examinations, scores and ranks.
 #[derive(Debug, Parser)]
@@ -49,6 +51,9 @@ enum Command {
     /// Dựng lại và kiểm tra đề của thí sinh / rebuild and verify candidates' papers.
     #[command(subcommand)]
     Paper(PaperCommand),
+    /// Biên nhận nộp bài / slips of submission.
+    #[command(subcommand)]
+    Receipt(ReceiptCommand),
 }
 
 /// Settings of the server.
@@ -57,12 +62,30 @@ pub struct ServeArguments {
     /// Địa chỉ lắng nghe / address to listen on; port 0 takes a free one.
     #[arg(long, env = "EXAM_LISTEN", default_value = "127.0.0.1:7800")]
     pub listen: String,
-    /// Dùng Redis hoặc Valkey thay cho kho nhúng / use Redis or Valkey instead of the embedded store.
+    /// Dùng Redis hoặc Valkey thay cho kho nhúng / use Redis or Valkey instead of the embedded store:
+    /// redis://, rediss://, redis+unix://, redis-sentinel://h1,h2,h3/name, redis-cluster://h1,h2 (docs/REDIS.md).
     #[arg(long, env = "EXAM_REDIS", hide_env_values = true)] // it may hold a password
     pub redis: Option<String>,
+    /// Chứng thực gốc (PEM) của máy chủ Redis dùng TLS / authority (PEM) that signed the certificates of Redis.
+    #[arg(long, env = "EXAM_REDIS_CA")]
+    pub redis_ca: Option<PathBuf>,
+    /// Xác nhận khi một máy đã lưu (single) hoặc khi cả bản sao đã nhận (replicated) /
+    /// acknowledge what one machine has stored (single), or what a replica has received, too (replicated).
+    #[arg(long, env = "EXAM_DURABILITY", value_enum, default_value_t)]
+    pub durability: DurabilityArgument,
     /// Thi thử: chấp nhận Redis chưa đủ bền / rehearsal: accept a Redis that is not durable.
     #[arg(long, env = "EXAM_PRACTICE")]
     pub practice: bool,
+}
+
+/// When an answer is acknowledged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum DurabilityArgument {
+    /// Stored by one machine.
+    #[default]
+    Single,
+    /// Stored by one machine and received by another.
+    Replicated,
 }
 
 #[derive(Debug, Subcommand)]
@@ -167,6 +190,8 @@ enum ExamCommand {
         #[arg(long)]
         xlsx: Option<PathBuf>,
     },
+    #[command(flatten)]
+    Act(act::ActCommand),
     /// Tải hồ sơ lưu của kỳ thi đã đóng / download the archive of a closed exam.
     Archive {
         /// Tên kỳ thi / name of the exam.
@@ -196,6 +221,21 @@ enum PaperCommand {
     },
 }
 
+#[derive(Debug, Subcommand)]
+enum ReceiptCommand {
+    /// Kiểm tra biên nhận nộp bài / verify the slip of a submission.
+    Verify {
+        /// Biên nhận, bắt đầu bằng KB1. / the slip, beginning with KB1.
+        slip: String,
+        /// Khóa công bố của kỳ thi, 64 chữ số hex / the exam's published key, 64 hexadecimal digits.
+        #[arg(long)]
+        key: Option<String>,
+        /// Thư mục hồ sơ lưu, để so với nhật ký / archive folder, to compare with the log.
+        #[arg(long)]
+        archive: Option<PathBuf>,
+    },
+}
+
 /// Does what the arguments say.
 ///
 /// # Errors
@@ -219,6 +259,9 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
             attempt,
         }) => paper::rebuild(&archive, &candidate, attempt),
         Command::Paper(PaperCommand::Verify { archive }) => paper::verify(&archive),
+        Command::Receipt(ReceiptCommand::Verify { slip, key, archive }) => {
+            receipt::verify(&slip, key.as_deref(), archive.as_deref())
+        }
     }
 }
 

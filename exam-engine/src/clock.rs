@@ -7,6 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
+    /// Later than any deadline; exact as a 64-bit float, which Redis keeps scores in.
+    pub const NEVER: Self = Self((1 << 53) - 1);
+
     /// Returns the instant `ms` later.
     #[must_use]
     pub fn plus_ms(self, ms: u64) -> Self {

@@ -4,8 +4,11 @@
 //! never races with itself; against other engines the store's version check decides, and the loser loads again.
 //! Invariant: memory changes only after the store has accepted; after any doubt the cell is emptied and loaded anew.
 
+mod act_on_attempts;
 mod close_exam;
+mod compensate_outage;
 mod create_exam;
+mod enter_section;
 mod expire;
 mod export_exam;
 mod get_paper;
@@ -28,9 +31,12 @@ use std::{
     time::Duration,
 };
 
+pub use act_on_attempts::{Acted, Scope};
 pub use close_exam::MAX_CODES;
+pub use compensate_outage::Compensated;
 pub use export_exam::ArchivePiece;
 pub use get_paper::{PaperView, SectionView};
+pub use get_session::SessionState;
 pub use live_exam::LiveExam;
 use proto::{exam::v1 as wire, grader::v1::grader_service_client::GraderServiceClient};
 pub(crate) use registry::ExamFiles;
@@ -175,6 +181,7 @@ impl Engine {
                 &secrets.access_code,
                 &secrets.session_token,
                 &secrets.receipt,
+                &secrets.slip,
             ),
             exams: Registry::load(data)?,
             data: data.to_owned(),

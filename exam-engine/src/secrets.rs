@@ -1,10 +1,11 @@
-//! The secrets of an installation: five kinds with five holders, each a file of its own, made at the first start.
+//! The secrets of an installation: six kinds with their holders, each a file of its own, made at the first start.
 //!
 //! | file in `secrets/` | what it does | who needs it | to change it |
 //! | --- | --- | --- | --- |
 //! | `access-code.key` | signs candidates' access codes | engines | delete, restart, issue codes again |
 //! | `session-token.key` | signs session tokens | engines | delete, restart; candidates start again with their code |
 //! | `receipt.key` | signs receipts | engines, auditors | keep as long as receipts may be shown |
+//! | `slip.key` | signs slips of submission; its public half stands in each exam | engines | delete, restart: exams published later use the new one |
 //! | `organizer.token` | opens organizers' calls | organizers | delete, restart |
 //! | `service.token` | opens the log and the grader | roles among themselves | delete, restart all roles |
 //!
@@ -97,6 +98,8 @@ pub struct Secrets {
     pub session_token: Key,
     /// Signs receipts.
     pub receipt: Key,
+    /// Signs slips of submission.
+    pub slip: Key,
     /// Opens organizers' calls.
     pub organizer: Token,
     /// Opens the log and the grader.
@@ -115,6 +118,7 @@ impl Secrets {
             access_code: key("access-code.key")?,
             session_token: key("session-token.key")?,
             receipt: key("receipt.key")?,
+            slip: key("slip.key")?,
             organizer: token("organizer.token")?,
             service: token("service.token")?,
         })

@@ -1,22 +1,28 @@
-//! The rules of a sitting, pure: what a candidate may do now, and what changes if it is done.
+//! The rules of a sitting, pure: what a candidate or an organizer may do now, and what changes if it is done.
 //!
 //! A rule takes the session and `now`, and returns a [`Change`] or a refusal; it never waits. The engine commits the
 //! change and then applies it, so that memory never runs ahead of the store. Invariants are in [`invariants`].
 //! Start at [`Session::save_answers`].
 
+mod act;
 mod answers;
 mod chain;
 mod end;
 pub mod invariants;
+mod outage;
+mod sections;
 mod start;
 
 use std::sync::Arc;
 
-pub use answers::NewAnswer;
+pub use act::{Action, Cause};
+pub use answers::{Lateness, NewAnswer};
 pub use chain::{Chain, extend_chain, first_chain};
 pub use end::EndedBy;
+pub use outage::{LostTime, Outage};
 use question_bank::paper::Paper;
-pub use start::{Round, Rules, Ticket};
+pub use sections::SectionRule;
+pub use start::{Accommodation, Round, Rules, Ticket};
 
 use crate::{clock::Timestamp, id::CandidateId};
 
@@ -59,6 +65,10 @@ pub struct Head {
     pub started_at: Timestamp,
     /// First 8 bytes of the paper's hash: proves that the paper drawn anew is the one that was started.
     pub form_code: [u8; 8],
+    /// More time than the rules give.
+    pub accommodation: Accommodation,
+    /// Attempts that organizers gave back to the person before this one, in all and in this round.
+    pub retakes: (u32, u32),
 }
 
 /// What changes while an attempt runs.
@@ -74,6 +84,22 @@ pub struct Progress {
     pub chain: Chain,
     /// Set when the attempt has ended.
     pub ended: Option<(EndedBy, Timestamp)>,
+    /// Set while an organizer has stopped the clock.
+    pub paused_at: Option<Timestamp>,
+    /// Section that was present at the last change; time may have gone on to a later one.
+    pub section: u16,
+    /// When that section's time is over, if it has its own.
+    pub section_deadline: Option<Timestamp>,
+    /// Position answered last, where navigation is forward only.
+    pub furthest: u16,
+    /// Marks for review, one bit a position.
+    pub flags: Vec<u8>,
+    /// The attempt does not count.
+    pub voided: bool,
+    /// The person may sit once more for it.
+    pub may_retake: bool,
+    /// Organizers' actions that were applied, by the hash of their id.
+    pub actions: Vec<u64>,
 }
 
 /// The live record of one candidate in one exam: the newest attempt.
@@ -115,11 +141,51 @@ pub enum Happening {
         position: u16,
         /// What was answered.
         response: Response,
+        /// How late it came, and when the device says it was made.
+        late: Option<(Lateness, Timestamp)>,
     },
     /// Another device took over.
     TakenOver,
-    /// The attempt ended.
-    Ended,
+    /// A section with its own time began.
+    SectionEntered {
+        /// Its number.
+        section: u16,
+        /// When it began.
+        entered_at: Timestamp,
+        /// When its time is over.
+        deadline: Option<Timestamp>,
+    },
+    /// Marks for review changed.
+    Flagged,
+    /// The attempt ended, on an organizer's word if there is a cause.
+    Ended(Option<Arc<Cause>>),
+    /// More time was given.
+    Extended {
+        /// How much.
+        by_ms: u64,
+        /// Why.
+        cause: Arc<Cause>,
+    },
+    /// The clock was stopped.
+    Paused(Arc<Cause>),
+    /// The clock goes on.
+    Resumed {
+        /// How long it stood.
+        paused_ms: u64,
+        /// Why.
+        cause: Arc<Cause>,
+    },
+    /// The attempt does not count.
+    Voided(Arc<Cause>),
+    /// The attempt counts again.
+    Restored(Arc<Cause>),
+    /// The ended attempt runs again.
+    Reopened {
+        /// Time since its end.
+        idle_ms: u64,
+        /// Why.
+        cause: Arc<Cause>,
+    },
 }
 
 /// How the deadline index changes.
@@ -211,6 +277,21 @@ pub enum Error {
         /// When the next one opens.
         next_opens_at: Option<Timestamp>,
     },
+    /// An organizer has stopped the clock.
+    #[error("the clock is stopped")]
+    Paused,
+    /// Answers before the newest one are closed.
+    #[error("only position {furthest} and those behind it may be answered")]
+    ForwardOnly {
+        /// Position answered last.
+        furthest: u32,
+    },
+    /// The position belongs to another section.
+    #[error("section {section} is the present one")]
+    SectionClosed {
+        /// The present one.
+        section: u32,
+    },
     /// Another device writes.
     #[error("another device has taken over")]
     TakenOver {
@@ -229,6 +310,9 @@ pub enum Error {
         /// How many are stored at most.
         limit: u32,
     },
+    /// More organizers' actions on one attempt than anybody needs.
+    #[error("too many actions on one attempt")]
+    TooManyActions,
     /// The token names an attempt that is over, with a newer one begun.
     #[error("a newer attempt has begun")]
     OlderAttempt,

@@ -15,7 +15,7 @@ pub use embedded::EmbeddedStore;
 pub use record::{Corrupt, decode_session, encode_change};
 pub(crate) use record::{ended_by_to_wire, response_from_wire, response_to_wire};
 
-pub use self::redis::RedisStore;
+pub use self::redis::{RedisOptions, RedisStore};
 use crate::{
     clock::Timestamp,
     id::{CandidateId, ExamId, SessionKey},
@@ -76,6 +76,8 @@ pub enum Durability {
     Practice,
     /// On stable storage of one machine.
     Single,
+    /// On stable storage of one machine and received by another.
+    Replicated,
 }
 
 /// Why the store refused.
@@ -93,6 +95,18 @@ pub enum Error {
     /// Stored bytes cannot be read.
     #[error("stored bytes cannot be read: {0}")]
     Corrupt(String),
+    /// Too many commits and reads wait for the store; this one was not sent. Come back.
+    #[error("too much waits for the store")]
+    Busy,
+    /// The entries asked for were trimmed; they are in the archive.
+    #[error("the log begins behind position {first}")]
+    Trimmed {
+        /// Position of the first entry that is still there.
+        first: u64,
+    },
+    /// The address of the store has none of the forms that there are.
+    #[error("{0}")]
+    BadAddress(String),
     /// The server's settings cannot keep the promise.
     #[error("{0}")]
     WeakSettings(String),
@@ -122,6 +136,9 @@ pub trait SessionStore: Send + Sync + 'static {
 
     /// Returns the last position of each partition, 0 for none.
     async fn log_ends(&self, exam: &ExamId, n_partitions: u32) -> Result<Vec<u64>>;
+
+    /// Forgets the entries of a partition up to and including a position: only behind archive and graders.
+    async fn trim_log(&self, exam: &ExamId, partition: u32, upto: u64) -> Result<()>;
 
     /// Returns at most `limit` candidates of an exam that are due at `now`, and the instant at which the next one is.
     async fn due(

@@ -3,7 +3,9 @@
 //! A running attempt takes 10 bytes an item, an ended one 4 (item and chosen options, so that a corrected key can
 //! be applied later); both are one boxed slice, made once.
 
-use proto::exam::v1::{Answered, Ended, EndedBy, Event, Response, Started, response::Value};
+use proto::exam::v1::{
+    Answered, Ended, EndedBy, Event, Reopened, Response, Started, response::Value,
+};
 
 use crate::{
     package::{MAX_OPTIONS, Package},
@@ -76,6 +78,8 @@ pub(crate) struct Running {
     pub(crate) round: u32,
     pub(crate) last_seq: u32,
     pub(crate) started_at_ms: u64,
+    /// Time in which the clock stood or the attempt was ended.
+    pub(crate) idle_ms: u64,
     pub(crate) form_code: [u8; 8],
     pub(crate) slots: Box<[Slot]>,
 }
@@ -101,10 +105,46 @@ impl Running {
             round: started.round,
             last_seq: 0,
             started_at_ms: event.at_ms,
+            idle_ms: 0,
             form_code: (*started.form_code)
                 .try_into()
                 .map_err(|_| Reason::PaperMalformed)?,
             slots: slots(package, started)?,
+        })
+    }
+
+    /// Lets an ended attempt go on; the event tells again how its options are shown.
+    pub(crate) fn again(
+        package: &Package,
+        finished: &Finished,
+        reopened: &Reopened,
+    ) -> Result<Self, Reason> {
+        let mut rest: &[u8] = &reopened.option_order;
+        let mut slots = Vec::with_capacity(finished.chosen.len());
+        for chosen in &finished.chosen {
+            let n_options = package.items()[usize::from(chosen.item_idx)].n_options;
+            let (shown, behind) = rest
+                .split_at_checked(usize::from(n_options))
+                .ok_or(Reason::PaperMalformed)?;
+            rest = behind;
+            let slot = Slot::new(chosen.item_idx, shown).ok_or(Reason::PaperMalformed)?;
+            slots.push(Slot {
+                chosen: chosen.options,
+                ..slot
+            });
+        }
+        if !rest.is_empty() {
+            return Err(Reason::PaperMalformed);
+        }
+        Ok(Self {
+            attempt: finished.attempt,
+            area: finished.area,
+            round: finished.round,
+            last_seq: reopened.last_seq,
+            started_at_ms: finished.started_at_ms,
+            idle_ms: finished.idle_ms.saturating_add(reopened.idle_ms),
+            form_code: finished.form_code,
+            slots: slots.into_boxed_slice(),
         })
     }
 
@@ -136,7 +176,10 @@ impl Running {
         if ended.last_seq != self.last_seq {
             return Err(Reason::LastSeqWrong);
         }
-        let net_time_ms = ended.ended_at_ms.checked_sub(self.started_at_ms);
+        let net_time_ms = ended
+            .ended_at_ms
+            .checked_sub(self.started_at_ms)
+            .and_then(|gross_ms| gross_ms.checked_sub(self.idle_ms));
         if net_time_ms.is_none_or(|net| net >> NET_TIME_BITS != 0)
             || ended.ended_at_ms >> SUBMITTED_AT_BITS != 0
         {
@@ -158,6 +201,8 @@ impl Running {
             score: Score::of(package, &chosen),
             started_at_ms: self.started_at_ms,
             ended_at_ms: ended.ended_at_ms,
+            idle_ms: self.idle_ms,
+            voided: false,
             form_code: self.form_code,
             chosen,
         })
@@ -216,6 +261,10 @@ pub struct Finished {
     pub started_at_ms: u64,
     /// Unix milliseconds: the submission, or the deadline.
     pub ended_at_ms: u64,
+    /// Time in between in which the clock stood or the attempt was ended, milliseconds.
+    pub idle_ms: u64,
+    /// An organizer has decided that it does not count.
+    pub voided: bool,
     /// First bytes of the paper's hash.
     pub form_code: [u8; 8],
     /// What was chosen, in paper order.
@@ -223,10 +272,10 @@ pub struct Finished {
 }
 
 impl Finished {
-    /// Returns the milliseconds between start and end.
+    /// Returns the milliseconds between start and end in which the clock went.
     #[must_use]
     pub fn net_time_ms(&self) -> u64 {
-        self.ended_at_ms - self.started_at_ms
+        self.ended_at_ms - self.started_at_ms - self.idle_ms
     }
 
     pub(crate) fn rank_facts(&self) -> RankFacts {

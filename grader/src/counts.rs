@@ -93,6 +93,17 @@ impl Counts {
         }
     }
 
+    /// Moves an attempt from ended to running.
+    pub(crate) fn attempt_reopened(&mut self, area: u16, by: EndedBy) {
+        let tally = &mut self.tallies[usize::from(area)];
+        tally.working += 1;
+        if by == EndedBy::Candidate {
+            tally.submitted -= 1;
+        } else {
+            tally.expired -= 1;
+        }
+    }
+
     /// Returns the number of running attempts.
     pub(crate) fn n_working(&self) -> u64 {
         self.tallies.iter().map(|tally| tally.working).sum()

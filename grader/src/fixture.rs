@@ -10,8 +10,8 @@ use proto::{
     },
     exam::v1::{
         Answered, AreaCount, CountedAttempt, Ended, EndedBy, Event, Exam, ExamRules, ExamSpec,
-        ExamState, LogEntry, RankingKey, Response, Round, Started, TakenOver, event::Kind,
-        response::Value,
+        ExamState, LogEntry, Paused, RankingKey, Reopened, Response, Restored, Resumed, Round,
+        Started, TakenOver, Voided, event::Kind, response::Value,
     },
     key::v1::{ItemKey, KeyHalf},
 };
@@ -262,6 +262,16 @@ impl Log {
         self.push(who, attempt, T0_MS + net_ms, kind);
     }
 
+    pub(crate) fn reopen(&mut self, who: CandidateId, attempt: u32, idle_ms: u64) {
+        let reopened = Reopened {
+            idle_ms,
+            last_seq: self.seqs.get(&(who, attempt)).copied().unwrap_or(0),
+            option_order: started("").option_order,
+            ..Reopened::default()
+        };
+        self.push(who, attempt, T0_MS, Kind::Reopened(reopened));
+    }
+
     pub(crate) fn sit(
         &mut self,
         who: CandidateId,
@@ -325,7 +335,22 @@ impl Sitting {
 
     fn step(&mut self, log: &mut Log, rng: &mut StdRng) {
         let what = rng.random_range(0..20);
-        if !self.running {
+        if !self.running && self.attempt > 0 && what < 9 {
+            let attempt = rng.random_range(1..=self.attempt);
+            match what {
+                0..3 => log.push(self.who, attempt, T0_MS, Kind::Voided(Voided::default())),
+                3..6 => log.push(
+                    self.who,
+                    attempt,
+                    T0_MS,
+                    Kind::Restored(Restored::default()),
+                ),
+                _ => {
+                    log.reopen(self.who, self.attempt, 500);
+                    self.running = true;
+                }
+            }
+        } else if !self.running {
             self.attempt += 1;
             self.running = true;
             log.start(
@@ -342,6 +367,19 @@ impl Sitting {
             let seq = log.next_seq(self.who, self.attempt);
             let answer = answered(seq, 77, Value::Chosen(1));
             log.push(self.who, self.attempt, T0_MS, Kind::Answered(answer));
+        } else if what == 7 {
+            let paused_ms = 10;
+            let resumed = Resumed {
+                paused_ms,
+                ..Resumed::default()
+            };
+            log.push(
+                self.who,
+                self.attempt,
+                T0_MS,
+                Kind::Paused(Paused::default()),
+            );
+            log.push(self.who, self.attempt, T0_MS, Kind::Resumed(resumed));
         } else if what == 6 {
             log.push(
                 self.who,
@@ -379,6 +417,7 @@ pub(crate) fn started(area: &str) -> Started {
         option_order: order.into(),
         form_code: vec![1, 2, 3, 4, 5, 6, 7, 8].into(),
         repaired: false,
+        ..Started::default()
     }
 }
 
@@ -387,6 +426,7 @@ pub(crate) fn answered(seq: u32, position: u32, value: Value) -> Answered {
         seq,
         position,
         response: Some(Response { value: Some(value) }),
+        ..Answered::default()
     }
 }
 
@@ -396,5 +436,6 @@ pub(crate) fn ended(by: EndedBy, last_seq: u32, ended_at_ms: u64) -> Ended {
         last_seq,
         chain: vec![0; 32].into(),
         ended_at_ms,
+        cause: None,
     }
 }

@@ -9,7 +9,9 @@ mod restore;
 
 use std::{collections::HashMap, sync::Arc};
 
-use proto::exam::v1::{Answered, CountedAttempt, Ended, Event, LogEntry, Started, event::Kind};
+use proto::exam::v1::{
+    Answered, CountedAttempt, Ended, Event, LogEntry, Reopened, Resumed, Started, event::Kind,
+};
 
 use crate::{
     attempt::{Finished, Running},
@@ -39,7 +41,7 @@ pub(crate) struct Person {
     pub(crate) running: Option<Box<Running>>,
     /// By rising number.
     pub(crate) finished: Vec<Finished>,
-    /// Which of the finished ones counts.
+    /// Which of the finished ones counts; one behind them for none.
     counted_idx: u32,
     partition: u8,
 }
@@ -160,12 +162,123 @@ impl Fold {
         match kind {
             Kind::Started(started) => self.start(partition, id, person, event, started),
             Kind::Answered(answer) => self.answer(person, event.attempt, answer),
-            // which device writes is the engine's concern: answers of all devices are in one sequence
-            Kind::TakenOver(_) => {
+            // which device writes and how much time there is are the engine's concern
+            Kind::TakenOver(_)
+            | Kind::SectionEntered(_)
+            | Kind::Flagged(_)
+            | Kind::Extended(_)
+            | Kind::Paused(_) => {
                 running(&mut self.persons, person, event.attempt).map(|_| Applied::Folded)
             }
+            Kind::Resumed(resumed) => self.resume(person, event.attempt, resumed),
             Kind::Ended(ended) => self.end(person, event.attempt, ended),
+            Kind::Voided(_) => self.void(person, event.attempt, true),
+            Kind::Restored(_) => self.void(person, event.attempt, false),
+            Kind::Reopened(reopened) => self.reopen(person, event.attempt, reopened),
         }
+    }
+
+    fn resume(
+        &mut self,
+        person: Option<u32>,
+        attempt: u32,
+        resumed: &Resumed,
+    ) -> std::result::Result<Applied, Reason> {
+        let (_, running) = running(&mut self.persons, person, attempt)?;
+        running.idle_ms = running.idle_ms.saturating_add(resumed.paused_ms);
+        Ok(Applied::Folded)
+    }
+
+    fn void(
+        &mut self,
+        person: Option<u32>,
+        attempt: u32,
+        voided: bool,
+    ) -> std::result::Result<Applied, Reason> {
+        let (who, at) = self.ended(person, attempt)?;
+        let finished = &mut self.persons[who as usize].finished[at];
+        if finished.voided == voided {
+            return Ok(Applied::Repeated);
+        }
+        let old = self.place(who);
+        self.persons[who as usize].finished[at].voided = voided;
+        self.count_anew(who, old);
+        Ok(Applied::Folded)
+    }
+
+    /// Lets the person's newest attempt go on.
+    fn reopen(
+        &mut self,
+        person: Option<u32>,
+        attempt: u32,
+        reopened: &Reopened,
+    ) -> std::result::Result<Applied, Reason> {
+        let (who, at) = self.ended(person, attempt)?;
+        let person = &self.persons[who as usize];
+        if person.running.is_some() || at + 1 != person.finished.len() {
+            return Err(Reason::AttemptNotNext);
+        }
+        let running = Running::again(&self.package, &person.finished[at], reopened)?;
+        self.counts
+            .attempt_reopened(running.area, person.finished[at].ended_by);
+        let old = self.place(who);
+        let person = &mut self.persons[who as usize];
+        person.finished.pop();
+        person.running = Some(Box::new(running));
+        self.count_anew(who, old);
+        Ok(Applied::Folded)
+    }
+
+    /// Finds an ended attempt.
+    fn ended(
+        &self,
+        person: Option<u32>,
+        attempt: u32,
+    ) -> std::result::Result<(u32, usize), Reason> {
+        let who = person.ok_or(Reason::AttemptUnknown)?;
+        let finished = &self.persons[who as usize].finished;
+        let at = finished
+            .iter()
+            .position(|finished| u32::from(finished.attempt) == attempt);
+        at.map(|at| (who, at)).ok_or(Reason::AttemptUnknown)
+    }
+
+    /// Returns where the person stands in the standings.
+    fn place(&self, who: u32) -> Option<(SortKey, u16)> {
+        let person = &self.persons[who as usize];
+        let counted = person.counted()?;
+        Some((self.key(person, counted), counted.area))
+    }
+
+    /// Looks anew which attempt counts, and moves the person from the old place to the new one.
+    fn count_anew(&mut self, who: u32, old: Option<(SortKey, u16)>) {
+        let counted = self.find_counted(&self.persons[who as usize]);
+        self.persons[who as usize].counted_idx = counted;
+        let new = self.place(who);
+        let persons = &self.persons;
+        let id_of = |who: u32| persons[who as usize].id;
+        if let Some((key, area)) = old {
+            self.standings.remove(key, who, area, &id_of);
+        }
+        if let Some((key, area)) = new {
+            self.standings.insert(key, who, area, &id_of);
+        }
+    }
+
+    /// Returns which attempt counts, by its place; one behind all for none.
+    fn find_counted(&self, person: &Person) -> u32 {
+        let mut counted = None;
+        for (at, attempt) in person.finished.iter().enumerate() {
+            if attempt.voided {
+                continue;
+            }
+            let rather = |old: usize| self.counts_rather(person, &person.finished[old], attempt);
+            if counted.is_none_or(rather) {
+                counted = Some(at);
+            }
+        }
+        let at = counted.unwrap_or(person.finished.len());
+        u32::try_from(at).expect("attempts are numbered by 16 bits")
     }
 
     fn start(
@@ -322,7 +435,7 @@ mod tests {
     use std::cmp::Reverse;
 
     use proptest::prelude::*;
-    use proto::exam::v1::{EndedBy, TakenOver, response::Value};
+    use proto::exam::v1::{EndedBy, Restored, TakenOver, Voided, response::Value};
 
     use super::*;
     use crate::{
@@ -358,7 +471,7 @@ mod tests {
     }
 
     fn model_counted<'a>(fold: &Fold, person: &'a Person) -> Option<&'a Finished> {
-        let attempts = person.finished.iter();
+        let attempts = person.finished.iter().filter(|attempt| !attempt.voided);
         match fold.package.counted() {
             CountedAttempt::First => attempts.min_by_key(|attempt| attempt.attempt),
             CountedAttempt::Last => attempts.max_by_key(|attempt| attempt.attempt),
@@ -497,6 +610,44 @@ mod tests {
         let chosen: Vec<u16> = attempt.chosen.iter().map(|chosen| chosen.options).collect();
         assert_eq!(chosen, [0, 0b0010, 0, 0, 0b00011, 0]);
         assert_eq!(fold.n_answers(), 5);
+    }
+
+    #[test]
+    fn a_voided_attempt_does_not_count_until_it_is_restored() {
+        let mut log = Log::new(&parts());
+        let who = candidate(1);
+        log.sit(who, 1, "79", &[(0, 1)], 1_000, EndedBy::Candidate);
+        log.sit(who, 2, "01", &[], 1_000, EndedBy::Candidate);
+        let counted = |log: &Log| Some(log.fold().standing(&who)?.row.counted.attempt);
+        assert_eq!(counted(&log), Some(1));
+        for (attempt, kind, expected) in [
+            (1, Kind::Voided(Voided::default()), Some(2)),
+            (2, Kind::Voided(Voided::default()), None),
+            (1, Kind::Restored(Restored::default()), Some(1)),
+        ] {
+            log.push(who, attempt, T0_MS, kind);
+            assert_eq!(counted(&log), expected);
+        }
+        assert_eq!(log.fold().n_quarantined(), 0);
+    }
+
+    #[test]
+    fn a_reopened_attempt_goes_on_and_its_idle_time_is_not_counted() {
+        let mut log = Log::new(&parts());
+        let who = candidate(1);
+        log.sit(who, 1, "79", &[(0, 1)], 1_000, EndedBy::Deadline);
+        log.reopen(who, 1, 5_000);
+        assert_eq!((log.fold().n_ranked(None), log.fold().n_working()), (0, 1));
+        log.answer(who, 1, 3, 0b00111);
+        log.end(who, 1, 6_500, EndedBy::Candidate);
+        let fold = log.fold();
+        let attempt = fold.attempt(&who, 1).unwrap();
+        assert_eq!(
+            (attempt.score.quanta, attempt.net_time_ms()),
+            (45_000, 1_500)
+        );
+        assert_eq!((fold.n_working(), fold.n_quarantined()), (0, 0));
+        assert_eq!(fold.progress().0.submitted, 1);
     }
 
     #[track_caller]

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Layout of a snapshot; another number is refused, and the log is read from its start.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const HASH_BYTES: usize = 32;
 const SLOT_BYTES: usize = 10;
 const CHOSEN_BYTES: usize = 4;
@@ -87,6 +87,8 @@ struct RunningRecord {
     /// Five little-endian u16 an item: item, chosen, three words of option order.
     #[prost(bytes = "vec", tag = "7")]
     slots: Vec<u8>,
+    #[prost(uint64, tag = "8")]
+    idle_ms: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -108,6 +110,10 @@ struct FinishedRecord {
     /// Two little-endian u16 an item: item, chosen. The score follows from them.
     #[prost(bytes = "vec", tag = "8")]
     chosen: Vec<u8>,
+    #[prost(uint64, tag = "9")]
+    idle_ms: u64,
+    #[prost(bool, tag = "10")]
+    voided: bool,
 }
 
 /// Returns the state as bytes.
@@ -240,6 +246,7 @@ fn person_record(person: &Person, areas: &SortedAreas) -> PersonRecord {
             round: running.round,
             last_seq: running.last_seq,
             started_at_ms: running.started_at_ms,
+            idle_ms: running.idle_ms,
             form_code: running.form_code.to_vec(),
             slots: running.slots.iter().flat_map(slot_bytes).collect(),
         }),
@@ -252,6 +259,8 @@ fn person_record(person: &Person, areas: &SortedAreas) -> PersonRecord {
                 round: finished.round,
                 ended_by: finished.ended_by.into(),
                 started_at_ms: finished.started_at_ms,
+                idle_ms: finished.idle_ms,
+                voided: finished.voided,
                 ended_at_ms: finished.ended_at_ms,
                 form_code: finished.form_code.to_vec(),
                 chosen: finished.chosen.iter().flat_map(chosen_bytes).collect(),
@@ -349,6 +358,7 @@ fn restore_running(package: &Package, areas: &[u16], record: &RunningRecord) -> 
         round: record.round,
         last_seq: record.last_seq,
         started_at_ms: record.started_at_ms,
+        idle_ms: record.idle_ms,
         form_code: (*record.form_code).try_into().ok()?,
         slots,
     })
@@ -365,7 +375,10 @@ fn restore_finished(package: &Package, areas: &[u16], record: &FinishedRecord) -
         .collect();
     let whole = rest.is_empty()
         && is_paper(package, chosen.iter().map(|chosen| chosen.item_idx))
-        && record.started_at_ms <= record.ended_at_ms;
+        && record
+            .started_at_ms
+            .checked_add(record.idle_ms)
+            .is_some_and(|earliest| earliest <= record.ended_at_ms);
     whole.then_some(())?;
     Some(Finished {
         attempt: u16::try_from(record.attempt).ok()?,
@@ -374,7 +387,9 @@ fn restore_finished(package: &Package, areas: &[u16], record: &FinishedRecord) -
         ended_by: EndedBy::try_from(record.ended_by).ok()?,
         score: Score::of(package, &chosen),
         started_at_ms: record.started_at_ms,
+        idle_ms: record.idle_ms,
         ended_at_ms: record.ended_at_ms,
+        voided: record.voided,
         form_code: (*record.form_code).try_into().ok()?,
         chosen,
     })
@@ -471,13 +486,13 @@ mod tests {
     fn a_snapshot_of_another_format_is_refused() {
         let fold = Log::random(1, 5).fold();
         let mut head = head(&fold, &SortedAreas::of(&fold));
-        head.format = 2;
+        head.format = FORMAT + 1;
         head.n_persons = 0;
         let mut bytes = Vec::new();
         append(&mut bytes, &head);
         let hash = blake3::hash(&bytes);
         bytes.extend_from_slice(hash.as_bytes());
         let error = load(&bytes, fold.package()).unwrap_err();
-        assert!(matches!(error, Error::FormatUnknown { format: 2, .. }));
+        assert!(matches!(error, Error::FormatUnknown { format, .. } if format == FORMAT + 1));
     }
 }

@@ -280,7 +280,7 @@ impl Candidate<'_> {
         let probe = Answer {
             seq: attempt.chain.last_seq() + 1,
             position: 0,
-            response: None,
+            ..Answer::default()
         };
         let call = self.in_time(Rpc::SaveAnswers, Instant::now());
         let reply = self.world.clients.call(call, self.connection, |client| {
@@ -474,7 +474,13 @@ async fn send_answers(
     token: MetadataValue<Ascii>,
     answers: Vec<Answer>,
 ) -> Result<tonic::Response<SaveAnswersResponse>, Status> {
-    let request = authorized(SaveAnswersRequest { answers }, &token);
+    let request = authorized(
+        SaveAnswersRequest {
+            answers,
+            ..SaveAnswersRequest::default()
+        },
+        &token,
+    );
     client.save_answers(request).await
 }
 

@@ -291,7 +291,7 @@ fn code_request(person: &Person) -> CodeRequest {
     CodeRequest {
         candidate: person.candidate.to_vec().into(),
         area: person.area.to_string(),
-        unit: 0,
+        ..CodeRequest::default()
     }
 }
 

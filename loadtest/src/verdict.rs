@@ -354,6 +354,7 @@ mod tests {
             seq,
             position,
             response: Some(Response { value }),
+            ..Answered::default()
         }))
     }
 
@@ -363,6 +364,7 @@ mod tests {
             last_seq,
             chain: chain.to_vec().into(),
             ended_at_ms: 1,
+            cause: None,
         }))
     }
 

@@ -19,6 +19,7 @@ use proto::{
 
 use crate::{
     Error,
+    course::{Course, Timetable},
     difference::Differences,
     log::{LogFold, LogTotals},
 };
@@ -55,6 +56,9 @@ pub(crate) struct AttemptId {
 pub(crate) struct Attempt {
     pub(crate) started: Started,
     pub(crate) started_at_ms: u64,
+    pub(crate) course: Course,
+    /// Its person may sit once more for it.
+    pub(crate) may_retake: bool,
     /// The newest device that may write.
     pub(crate) epoch: u32,
     /// In the order of the log.
@@ -86,9 +90,12 @@ impl Archive {
         let rules = spec.rules.clone().ok_or_else(absent("rules of the exam"))?;
         let paper = read(dir, "paper.bin")?;
         let key = read(dir, "key.bin")?;
-        let log = read_log(dir, LogFold::new(&rules, spec.n_partitions)?)?;
+        let paper_half: PaperHalf = decode("paper.bin", &paper)?;
+        let blueprint = decode("paper.bin", &paper_half.blueprint)?;
+        let table = Timetable::new(&blueprint, &rules);
+        let log = read_log(dir, LogFold::new(&rules, table, spec.n_partitions)?)?;
         Ok(Self {
-            paper_half: decode("paper.bin", &paper)?,
+            paper_half,
             paper_hash: *blake3::hash(&paper).as_bytes(),
             key_half: decode("key.bin", &key)?,
             key_hash: *blake3::hash(&key).as_bytes(),
@@ -136,6 +143,12 @@ impl Archive {
         there.is_some_and(is_it) || attempt.answers.iter().any(is_it)
     }
 
+    /// Returns the key that slips of this exam are verified with.
+    #[must_use]
+    pub fn slip_key(&self) -> &[u8] {
+        &self.exam.slip_key
+    }
+
     /// Returns all attempts by candidate, then number.
     pub(crate) fn attempts(&self) -> Vec<(AttemptId, &Attempt)> {
         let mut attempts: Vec<_> = self.attempts.iter().map(|(id, a)| (*id, a)).collect();
@@ -143,7 +156,7 @@ impl Archive {
         attempts
     }
 
-    fn attempt(&self, candidate: &[u8; 16], attempt: u32) -> Option<&Attempt> {
+    pub(crate) fn attempt(&self, candidate: &[u8; 16], attempt: u32) -> Option<&Attempt> {
         let candidate = *candidate;
         self.attempts.get(&AttemptId { candidate, attempt })
     }

@@ -54,6 +54,14 @@ pub enum DifferenceKind {
     SeqGap,
     /// An answer came after deadline plus grace.
     LateAnswer,
+    /// An answer is marked as late by another degree than it was.
+    Lateness,
+    /// An answer to a position of another section than the present one.
+    Section,
+    /// An answer to an earlier position, where navigation goes forward only.
+    Navigation,
+    /// A pause, an extension, a section or a reopening does not follow from what was before it.
+    Course,
     /// A fenced device wrote, or a takeover did not raise the epoch.
     Epoch,
     /// The attempt's end names another number of answers than the log has.

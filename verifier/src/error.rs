@@ -37,6 +37,12 @@ pub enum Error {
         /// What stands there.
         found: String,
     },
+    /// A slip that this exam's key did not sign, or that is cut or mistyped.
+    #[error("verify the slip: {what}")]
+    Slip {
+        /// What is wrong with it.
+        what: &'static str,
+    },
     /// The blueprint cannot be filled, not even by a repaired paper.
     #[error("draw a paper: no fitting item is left in stratum {stratum}")]
     Infeasible {

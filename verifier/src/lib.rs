@@ -9,6 +9,7 @@ mod error;
 mod verdict;
 
 mod archive;
+mod course;
 mod log;
 mod package;
 
@@ -18,6 +19,8 @@ mod draw;
 mod rank;
 mod result;
 mod score;
+
+mod slip;
 
 #[cfg(test)]
 mod test_exam;
@@ -29,6 +32,7 @@ pub use difference::{Difference, DifferenceKind};
 pub use draw::{DrawnItem, Paper, rebuild_paper};
 pub use error::Error;
 use proto::exam::v1::EndedBy;
+pub use slip::Slip;
 pub use verdict::Verdict;
 
 use crate::{
@@ -102,20 +106,23 @@ fn standings(
     Ok((standings, n_papers))
 }
 
-/// Returns what is ranked of an attempt; none if it has not ended.
+/// Returns what is ranked of an attempt; none if it has not ended or does not count.
 fn standing(
     id: AttemptId,
     attempt: &Attempt,
     paper: &Paper,
     marking: &Marking,
 ) -> Option<Standing> {
-    let ended = attempt.ended.as_ref()?;
+    let ended = attempt.ended.as_ref().filter(|_| !attempt.course.voided)?;
     Some(Standing {
         candidate: id.candidate,
         attempt: id.attempt,
         area: attempt.started.area.clone(),
         score: marking.score(paper, attempt.last_answers().into_values()),
-        net_time_ms: ended.ended_at_ms.saturating_sub(attempt.started_at_ms),
+        net_time_ms: ended
+            .ended_at_ms
+            .saturating_sub(attempt.started_at_ms)
+            .saturating_sub(attempt.course.idle_ms),
         submitted_at_ms: ended.ended_at_ms,
         ended_by: match ended.by() {
             EndedBy::Unspecified => "unspecified", // reported by the log

@@ -7,12 +7,13 @@
 use std::collections::HashMap;
 
 use proto::exam::v1::{
-    Answered, Ended, EndedBy, Event, ExamRules, LogEntry, Started, TakenOver, event::Kind,
+    Answered, Ended, EndedBy, Event, ExamRules, LogEntry, Reopened, Started, TakenOver, event::Kind,
 };
 
 use crate::{
     DifferenceKind, Error,
     archive::{Attempt, AttemptId, StoredAnswer},
+    course::{Course, Timetable},
     difference::Differences,
 };
 
@@ -28,6 +29,7 @@ pub(crate) struct LogTotals {
 /// The log folded so far.
 pub(crate) struct LogFold<'a> {
     rules: &'a ExamRules,
+    table: Timetable<'a>,
     n_partitions: u32,
     /// The partition of the entry before.
     partition: u32,
@@ -47,6 +49,8 @@ struct Person {
     n_running: u32,
     /// Attempts by round.
     n_in_round: HashMap<u32, u32>,
+    /// Attempts given back, in all and by round.
+    retakes: HashMap<Option<u32>, u32>,
 }
 
 /// Where an event stands, for the reader of a difference.
@@ -69,12 +73,17 @@ impl std::fmt::Display for Place {
 }
 
 impl<'a> LogFold<'a> {
-    pub(crate) fn new(rules: &'a ExamRules, n_partitions: u32) -> Result<Self, Error> {
+    pub(crate) fn new(
+        rules: &'a ExamRules,
+        table: Timetable<'a>,
+        n_partitions: u32,
+    ) -> Result<Self, Error> {
         if n_partitions == 0 {
             return Err(Error::invalid("number of partitions", n_partitions));
         }
         Ok(Self {
             rules,
+            table,
             n_partitions,
             partition: 0,
             positions: HashMap::new(),
@@ -157,7 +166,81 @@ impl<'a> LogFold<'a> {
             Some(Kind::Answered(answered)) => self.answer(place, event.epoch, at_ms, answered),
             Some(Kind::TakenOver(taken_over)) => self.take_over(place, &taken_over),
             Some(Kind::Ended(ended)) => self.end(place, ended),
+            Some(Kind::Voided(voided)) => self.void(place, true, voided.may_retake),
+            Some(Kind::Restored(_)) => self.void(place, false, false),
+            Some(Kind::Reopened(reopened)) => self.reopen(place, at_ms, &reopened),
+            Some(kind) => {
+                if let Some(attempt) = running(&mut self.attempts, &mut self.differences, place) {
+                    let differences = &mut self.differences;
+                    attempt
+                        .course
+                        .apply(&self.table, place, at_ms, &kind, differences);
+                }
+            }
         }
+    }
+
+    /// An ended attempt does not count any more, or counts again.
+    fn void(&mut self, place: Place, voided: bool, may_retake: bool) {
+        let attempt = self.attempts.get_mut(&place.id);
+        let Some(attempt) =
+            attempt.filter(|attempt| attempt.ended.is_some() && attempt.course.voided != voided)
+        else {
+            let expected = "an ended attempt that is not so yet";
+            return self.differences.push(
+                DifferenceKind::OutsideAttempt,
+                place,
+                expected,
+                "another",
+            );
+        };
+        attempt.course.voided = voided;
+        let round = attempt.started.round;
+        let person = self.persons.entry(place.id.candidate).or_default();
+        let given = std::mem::replace(&mut attempt.may_retake, may_retake);
+        for scope in [None, Some(round)] {
+            let retakes = person.retakes.entry(scope).or_default();
+            *retakes = retakes
+                .saturating_add(u32::from(may_retake))
+                .saturating_sub(u32::from(given));
+        }
+    }
+
+    /// The newest attempt goes on, if it has ended and counts.
+    fn reopen(&mut self, place: Place, at_ms: u64, reopened: &Reopened) {
+        let person = self.persons.entry(place.id.candidate).or_default();
+        let attempt = self.attempts.get_mut(&place.id);
+        let attempt = attempt
+            .filter(|attempt| !attempt.course.voided && person.last_attempt == place.id.attempt);
+        let Some((attempt, ended)) =
+            attempt.and_then(|attempt| attempt.ended.take().map(|ended| (attempt, ended)))
+        else {
+            let expected = "an ended newest attempt that counts";
+            return self.differences.push(
+                DifferenceKind::OutsideAttempt,
+                place,
+                expected,
+                "another",
+            );
+        };
+        person.n_running += 1;
+        let differences = &mut self.differences;
+        differences.compare(
+            DifferenceKind::LastSeq,
+            place,
+            ended.last_seq,
+            reopened.last_seq,
+        );
+        let order = &attempt.started.option_order;
+        differences.compare_bytes(
+            DifferenceKind::PaperOptions,
+            place,
+            order,
+            &reopened.option_order,
+        );
+        attempt
+            .course
+            .reopen(place, ended.ended_at_ms, at_ms, reopened, differences);
     }
 
     fn start(&mut self, place: Place, epoch: u32, at_ms: u64, started: Started) {
@@ -182,22 +265,23 @@ impl<'a> LogFold<'a> {
         person.n_running += 1;
         let n_in_round = person.n_in_round.entry(started.round).or_default();
         *n_in_round += 1;
+        let retakes = |scope| person.retakes.get(&scope).copied().unwrap_or(0);
         check_limit(
             differences,
             place,
             "in the round",
             self.rules.attempts_per_round,
-            *n_in_round,
+            n_in_round.saturating_sub(retakes(Some(started.round))),
         );
         check_limit(
             differences,
             place,
             "in all",
             self.rules.attempts_in_all,
-            person.n_attempts,
+            person.n_attempts.saturating_sub(retakes(None)),
         );
         check_window(differences, place, self.rules, started.round, at_ms);
-        let earliest = at_ms.saturating_add(self.rules.duration_ms);
+        let (course, earliest) = Course::start(&self.table, &started, at_ms);
         if started.deadline_ms < earliest {
             let expected = format!("{earliest} or later");
             differences.push(
@@ -210,6 +294,8 @@ impl<'a> LogFold<'a> {
         let attempt = Attempt {
             started,
             started_at_ms: at_ms,
+            course,
+            may_retake: false,
             epoch,
             answers: Vec::new(),
             ended: None,
@@ -228,15 +314,10 @@ impl<'a> LogFold<'a> {
             .compare(DifferenceKind::SeqGap, place, seq, answered.seq);
         self.differences
             .compare(DifferenceKind::Epoch, place, attempt.epoch, epoch);
-        let last_ms = attempt
-            .started
-            .deadline_ms
-            .saturating_add(self.rules.grace_ms);
-        if at_ms > last_ms {
-            let expected = format!("{last_ms} or earlier");
-            self.differences
-                .push(DifferenceKind::LateAnswer, place, expected, at_ms);
-        }
+        let differences = &mut self.differences;
+        attempt
+            .course
+            .answer(&self.table, place, at_ms, &answered, differences);
         attempt.answers.push(StoredAnswer {
             seq: answered.seq,
             position: answered.position,
@@ -337,7 +418,7 @@ fn check_end_time(
     ended: &Ended,
     grace_ms: u64,
 ) {
-    let deadline_ms = attempt.started.deadline_ms;
+    let deadline_ms = attempt.course.deadline_ms;
     let possible = if ended.by() == EndedBy::Deadline {
         deadline_ms..=deadline_ms
     } else {
@@ -366,6 +447,7 @@ fn as_u64(n: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use DifferenceKind as D;
+    use proto::exam::v1::Lateness;
 
     use super::*;
     use crate::test_exam::{TestExam, check, chosen, person};
@@ -571,8 +653,32 @@ mod tests {
             let last = exam.events_of(7, 1)[8];
             exam.event(last).at_ms = deadline_ms + after_deadline_ms;
         };
-        check(|exam| answer_at(exam, 5_000), &[]);
+        let flag = |exam: &mut TestExam, late: Lateness, made_ms| {
+            let deadline_ms = exam.started(7, 1).deadline_ms;
+            let answer = exam.answered(7, 1, 8);
+            answer.lateness = late.into();
+            answer.made_at_ms = deadline_ms + made_ms;
+        };
+        check(|exam| answer_at(exam, 5_000), &[D::Lateness]);
+        check(
+            |exam| {
+                answer_at(exam, 5_000);
+                flag(exam, Lateness::Grace, 0);
+            },
+            &[],
+        );
+        check(|exam| flag(exam, Lateness::Grace, 0), &[D::Lateness]);
         check(|exam| answer_at(exam, 5_001), &[D::LateAnswer]);
+        for (made_ms, kinds) in [(0, &[][..]), (1, &[D::LateAnswer])] {
+            check(
+                |exam| {
+                    rules(exam).late_sync_ms = 60_000;
+                    answer_at(exam, 60_000);
+                    flag(exam, Lateness::LateSync, made_ms);
+                },
+                kinds,
+            );
+        }
     }
 
     #[test]
@@ -585,6 +691,7 @@ mod tests {
                         seq: 9,
                         position: 0,
                         response: Some(chosen(1)),
+                        ..Answered::default()
                     }));
                 });
             },

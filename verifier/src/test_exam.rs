@@ -379,6 +379,7 @@ fn sit(n: u8, attempt: u32, paper: &Paper, key: &KeyHalf) -> (Vec<Event>, Fact) 
         option_order: paper.option_order().into(),
         form_code: paper.form_code.to_vec().into(),
         repaired: paper.repaired,
+        ..Started::default()
     };
     let (by, ended_at_ms) = match n {
         4 | 8 => (EndedBy::Candidate, deadline_ms),
@@ -394,6 +395,7 @@ fn sit(n: u8, attempt: u32, paper: &Paper, key: &KeyHalf) -> (Vec<Event>, Fact) 
         last_seq: u32::try_from(answers.len()).unwrap(),
         chain: chain(n, attempt, &paper.form_code, &answers).into(),
         ended_at_ms,
+        cause: None,
     };
     let (quanta, n_correct) = score(paper, key, &answers);
     let mut events = vec![event(started_at_ms, Kind::Started(started))];
@@ -443,6 +445,7 @@ fn answers(n: u8, attempt: u32, paper: &Paper, key: &KeyHalf) -> Vec<Answered> {
         seq: u32::try_from(index + 1).unwrap(),
         position: u32::try_from(position).unwrap(),
         response,
+        ..Answered::default()
     };
     responses.into_iter().enumerate().map(answered).collect()
 }

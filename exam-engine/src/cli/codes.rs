@@ -63,16 +63,17 @@ fn parse(text: &str) -> anyhow::Result<Vec<CodeRequest>> {
         .delimiter(delimiter)
         .trim(csv::Trim::All)
         .from_reader(text.as_bytes());
-    let mut persons = Vec::new();
+    let (mut persons, mut more) = (Vec::new(), More::default());
     for (index, row) in reader.records().enumerate() {
         let row = row.context("CSV")?;
         if index == 0 && is_header(&row) {
+            more = More::find(&row);
             continue;
         }
         let line = row.position().map_or(0, csv::Position::line);
-        persons.push(person(&row).with_context(|| {
+        persons.push(person(&row, more).with_context(|| {
             format!(
-                "dòng {line}: cần `32 chữ số hex,mã tỉnh` / line {line}: expected `32 hexadecimal digits,area code`"
+                "dòng {line}: cần `32 chữ số hex,mã tỉnh`, các cột khác là số / line {line}: expected `32 hexadecimal digits,area code`, other columns are numbers"
             )
         })?);
     }
@@ -85,13 +86,44 @@ fn is_header(row: &csv::StringRecord) -> bool {
         .any(|field| field.chars().any(|c| c.is_ascii_digit()))
 }
 
-fn person(row: &csv::StringRecord) -> Option<CodeRequest> {
+/// Columns that only a header can name: unit, time in percent, minutes on top.
+#[derive(Clone, Copy, Default)]
+struct More {
+    unit: Option<usize>,
+    time_percent: Option<usize>,
+    extra_minutes: Option<usize>,
+}
+
+impl More {
+    fn find(header: &csv::StringRecord) -> Self {
+        let find = |names: [&str; 2]| {
+            let is_named = |title: &str| {
+                let title = title.to_lowercase();
+                names.iter().any(|name| title.contains(name))
+            };
+            header.iter().position(is_named)
+        };
+        Self {
+            unit: find(["đơn vị", "unit"]),
+            time_percent: find(["phần trăm", "percent"]),
+            extra_minutes: find(["phút", "minutes"]),
+        }
+    }
+}
+
+fn person(row: &csv::StringRecord, more: More) -> Option<CodeRequest> {
     let candidate = hex::decode(row.get(0)?).ok()?;
     let area = row.get(1).filter(|area| !area.is_empty())?;
-    (candidate.len() == 16).then(|| CodeRequest {
+    let number = |column: Option<usize>| match column.and_then(|column| row.get(column)) {
+        None | Some("") => Some(0),
+        Some(text) => text.parse::<u32>().ok(),
+    };
+    (candidate.len() == 16).then_some(CodeRequest {
         candidate: candidate.into(),
         area: area.to_owned(),
-        unit: 0,
+        unit: number(more.unit)?,
+        time_percent: number(more.time_percent)?,
+        extra_minutes: number(more.extra_minutes)?,
     })
 }
 
@@ -122,6 +154,18 @@ mod tests {
         );
         check("candidate,area,note\nID,01,x\nID,79\n\n", &["01", "79"]);
         check("", &[]);
+    }
+
+    #[test]
+    fn a_header_names_unit_and_accommodation() {
+        let text = "Mã thí sinh,Mã tỉnh,Đơn vị,Phần trăm giờ,Thêm phút\nID,01,7,150,\nID,79,,,10";
+        let persons = parse(&text.replace("ID", ID)).unwrap();
+        let more: Vec<_> = persons
+            .iter()
+            .map(|person| (person.unit, person.time_percent, person.extra_minutes))
+            .collect();
+        assert_eq!(more, [(7, 150, 0), (0, 0, 10)]);
+        assert!(parse(&text.replace("ID", ID).replace("150", "a lot")).is_err());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use proto::exam::v1::{
 };
 
 use super::{
-    ExamCommand, archive,
+    ExamCommand, act, archive,
     client::{self, Client, refusal},
     codes, results, say, spec, watch,
 };
@@ -91,6 +91,7 @@ async fn dispatch(client: &mut Client, command: ExamCommand) -> anyhow::Result<(
         ExamCommand::Results { id, csv, xlsx } => {
             results::run(client, &id, csv.as_deref(), xlsx.as_deref()).await
         }
+        ExamCommand::Act(command) => act::run(client, command).await,
         ExamCommand::Archive { id, folder } => archive::run(client, &id, &folder).await,
     }
 }
@@ -138,6 +139,10 @@ fn show(exam: Option<&Exam>) {
             spec.release_no,
             hex::encode(&exam.paper_hash),
             hex::encode(&exam.secret_commitment)
+        ));
+        say(format_args!(
+            "  khóa biên nhận / slip key {}",
+            hex::encode(&exam.slip_key)
         ));
     }
 }

@@ -8,13 +8,13 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
-use super::ServeArguments;
+use super::{DurabilityArgument, ServeArguments};
 use crate::{
     clock::{SteadyClock, SystemClock},
     files,
     secrets::Secrets,
     server::Server,
-    store::{EmbeddedStore, RedisStore, SessionStore},
+    store::{EmbeddedStore, RedisOptions, RedisStore, SessionStore},
 };
 
 pub(super) fn run(data: &Path, arguments: &ServeArguments) -> anyhow::Result<()> {
@@ -36,7 +36,10 @@ async fn serve(data: &Path, arguments: &ServeArguments) -> anyhow::Result<()> {
     let secrets = Secrets::load(&data.join("secrets")).with_context(unusable)?;
     let clock = Arc::new(SteadyClock::start(&SystemClock));
     let store: Arc<dyn SessionStore> = match &arguments.redis {
-        Some(url) => Arc::new(RedisStore::connect(url, arguments.practice).await?),
+        Some(url) => Arc::new(RedisStore::open(url, redis_options(arguments)?).await?),
+        None if arguments.durability == DurabilityArgument::Replicated => anyhow::bail!(
+            "--durability replicated cần Redis có bản sao, hãy thêm --redis / --durability replicated needs a Redis with a replica, add --redis"
+        ),
         None => {
             Arc::new(EmbeddedStore::open(&data.join("live"), clock.clone()).with_context(unusable)?)
         }
@@ -58,4 +61,20 @@ async fn serve(data: &Path, arguments: &ServeArguments) -> anyhow::Result<()> {
     };
     server.serve(listener, shutdown).await;
     Ok(())
+}
+
+fn redis_options(arguments: &ServeArguments) -> anyhow::Result<RedisOptions> {
+    let ca = arguments.redis_ca.as_ref().map(|file| {
+        std::fs::read(file).with_context(|| {
+            format!(
+                "không đọc được tệp của --redis-ca / cannot read the file of --redis-ca: {}",
+                file.display()
+            )
+        })
+    });
+    Ok(RedisOptions {
+        practice: arguments.practice,
+        replicated: arguments.durability == DurabilityArgument::Replicated,
+        ca: ca.transpose()?,
+    })
 }

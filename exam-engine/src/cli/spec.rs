@@ -6,7 +6,10 @@ use anyhow::Context;
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use proto::{
     bank::v1::{Blueprint, DifficultyWindow, MultipleRule, Section, Stratum},
-    exam::v1::{AreaCount, CountedAttempt, ExamRules, ExamSpec, RankingKey, ResultPolicy, Round},
+    exam::v1::{
+        AreaCount, CountedAttempt, ExamRules, ExamSpec, Navigation, RankingKey, ResultPolicy,
+        Round, SectionTime,
+    },
 };
 use question_bank::item::Band;
 use serde::Deserialize;
@@ -30,6 +33,8 @@ pub(super) const TEMPLATE: &str = r#"{
   ],
   "duration_s": 1200,
   "grace_s": 5,
+  "late_sync_s": 300,
+  "navigation": "free",
   "rounds": [{"opens": "2026-12-01T08:00", "closes": "2026-12-08T08:00"}],
   "attempts_per_round": 3,
   "counted": "best",
@@ -51,6 +56,10 @@ struct File {
     duration_s: u64,
     #[serde(default)]
     grace_s: u64,
+    #[serde(default)]
+    late_sync_s: u64,
+    #[serde(default)]
+    navigation: Going,
     rounds: Vec<FileRound>,
     #[serde(default)]
     attempts_per_round: u32,
@@ -76,6 +85,9 @@ struct FileSection {
     #[serde(default)]
     title: String,
     mark: String,
+    /// Time of its own; sections are then taken in order.
+    #[serde(default)]
+    time_s: u64,
     strata: Vec<FileStratum>,
     #[serde(default = "yes")]
     shuffle_items: bool,
@@ -105,6 +117,14 @@ struct FileWindow {
 struct FileRound {
     opens: String,
     closes: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Going {
+    #[default]
+    Free,
+    ForwardOnly,
 }
 
 #[derive(Default, Deserialize)]
@@ -160,6 +180,14 @@ pub(super) fn parse(text: &str, now: Timestamp) -> anyhow::Result<ExamSpec> {
         .zip(&file.rounds)
         .map(|(number, round)| parse_round(number, round, now))
         .collect::<anyhow::Result<_>>()?;
+    let section_times = (0..)
+        .zip(&file.sections)
+        .filter(|(_, section)| section.time_s > 0)
+        .map(|(section, file)| {
+            let time_ms = milliseconds("time_s", file.time_s)?;
+            Ok(SectionTime { section, time_ms })
+        })
+        .collect::<anyhow::Result<_>>()?;
     let sections = file
         .sections
         .into_iter()
@@ -172,6 +200,13 @@ pub(super) fn parse(text: &str, now: Timestamp) -> anyhow::Result<ExamSpec> {
     let rules = ExamRules {
         duration_ms: milliseconds("duration_s", file.duration_s)?,
         grace_ms: milliseconds("grace_s", file.grace_s)?,
+        late_sync_ms: milliseconds("late_sync_s", file.late_sync_s)?,
+        navigation: match file.navigation {
+            Going::Free => Navigation::Free,
+            Going::ForwardOnly => Navigation::ForwardOnly,
+        }
+        .into(),
+        section_times,
         rounds,
         attempts_per_round: file.attempts_per_round,
         attempts_in_all: file.attempts_in_all,

@@ -1,12 +1,13 @@
 //! Closes an exam, and signs the codes that let people in.
 
+use std::sync::Arc;
+
 use directory::area::Edition;
-use proto::exam::v1::{Exam, ExamState};
+use proto::exam::v1::{Exam, ExamState, ReasonCode};
 
 use super::{Engine, Error, LiveExam, Result};
 use crate::{
-    clock::Timestamp,
-    session::{Session, Ticket},
+    session::{Action, Cause, Session, Ticket},
     store,
 };
 
@@ -14,8 +15,6 @@ use crate::{
 pub const MAX_CODES: usize = 1_000;
 /// Codes stay good this long after the last round, for results and complaints.
 const CODE_LIFE_MS: u64 = 30 * 86_400_000;
-/// Attempts ended in one turn.
-const MAX_RUNNING: usize = 1_000;
 
 impl Engine {
     /// Lets no further attempt start; ends running ones now if asked. A closed exam stays closed and may be asked again.
@@ -48,28 +47,25 @@ impl Engine {
     }
 
     async fn end_running(&self, exam: &LiveExam) -> Result<u64> {
+        let cause = Arc::new(Cause {
+            action_id: format!("close-{}", self.clock.now().0),
+            reason: ReasonCode::Other,
+            note: "kỳ thi đóng / the exam is closed".to_owned(),
+        });
         let mut n_ended = 0;
         loop {
-            let (running, _) = self
-                .store
-                .due(
-                    &exam.id,
-                    exam.n_partitions,
-                    Timestamp(u64::MAX),
-                    MAX_RUNNING,
-                )
-                .await?;
-            if running.is_empty() {
+            let working = self.working(exam).await?;
+            if working.is_empty() {
                 return Ok(n_ended);
             }
-            let n_running = running.len();
-            let end = |session: &Session| session.end_by_organizer(&exam.rules, self.clock.now());
-            let n_failed = self.end_attempts(exam, running, end).await;
-            n_ended += (n_running - n_failed) as u64;
-            if n_failed > 0 {
-                return Err(
-                    store::Error::Corrupt(format!("{n_failed} attempts cannot be ended")).into(),
-                );
+            let end = |_, session: &Session| {
+                Ok(session.act(&exam.rules, Action::End, &cause, self.clock.now())?)
+            };
+            let ended = self.change_each(exam, working, end, false).await;
+            n_ended += ended.n_changed;
+            if ended.n_failed > 0 {
+                let what = format!("{} attempts cannot be ended", ended.n_failed);
+                return Err(store::Error::Corrupt(what).into());
             }
         }
     }

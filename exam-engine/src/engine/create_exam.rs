@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use directory::area::Edition;
-use proto::exam::v1::{Exam, ExamRules, ExamSpec, ExamState, RankingKey};
+use proto::exam::v1::{Exam, ExamRules, ExamSpec, ExamState, Navigation, RankingKey};
 
 use super::{Engine, Error, Result, exam_id};
 
@@ -18,6 +18,11 @@ const MAX_TITLE_CHARS: usize = 200;
 const DURATION_MS: std::ops::RangeInclusive<u64> = 1_000..=86_400_000;
 /// Grace covers a bad line, not more thinking.
 const MAX_GRACE_MS: u64 = 60_000;
+
+/// Behind a tunnel or a ferry, not behind a weekend: standings wait this long for silent devices.
+const MAX_LATE_SYNC_MS: u64 = 3_600_000;
+/// A section that is over before it can be read is a slip.
+const LEAST_SECTION_MS: u64 = 1_000;
 
 impl Engine {
     /// Writes a draft; replaces a draft of the same name.
@@ -71,7 +76,34 @@ fn check(spec: &ExamSpec) -> Result<()> {
         .rules
         .as_ref()
         .ok_or_else(|| invalid("rules", "thiếu thể lệ / the rules are missing"))?;
-    check_rules(rules)
+    check_rules(rules)?;
+    let n_sections = spec
+        .blueprint
+        .as_ref()
+        .map_or(0, |blueprint| blueprint.sections.len());
+    check_sections(rules, n_sections)
+}
+
+/// The sum of the sections' times must fit into the attempt, else the last ones would be cut short.
+fn check_sections(rules: &ExamRules, n_sections: usize) -> Result<()> {
+    let times = &rules.section_times;
+    let known = times
+        .iter()
+        .all(|time| (time.section as usize) < n_sections && time.time_ms >= LEAST_SECTION_MS);
+    let once = times
+        .iter()
+        .map(|time| time.section)
+        .collect::<HashSet<_>>()
+        .len()
+        == times.len();
+    let sum = times
+        .iter()
+        .fold(0u64, |sum, time| sum.saturating_add(time.time_ms));
+    require(
+        "rules.section_times",
+        known && once && sum <= rules.duration_ms,
+        "mỗi phần một lần, ít nhất 1 giây, tổng không quá thời gian làm bài / each section once, at least 1 second, in all at most the duration",
+    )
 }
 
 fn check_rules(rules: &ExamRules) -> Result<()> {
@@ -84,6 +116,16 @@ fn check_rules(rules: &ExamRules) -> Result<()> {
         "rules.grace_ms",
         rules.grace_ms <= MAX_GRACE_MS,
         "tối đa 60 giây / at most 60 seconds",
+    )?;
+    require(
+        "rules.late_sync_ms",
+        rules.late_sync_ms <= MAX_LATE_SYNC_MS,
+        "tối đa 1 giờ / at most 1 hour",
+    )?;
+    require(
+        "rules.navigation",
+        Navigation::try_from(rules.navigation).is_ok(),
+        "tự do hoặc chỉ đi tới / free or forward only",
     )?;
     require(
         "rules.score_decimals",

@@ -5,30 +5,27 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures::{StreamExt, stream};
 use proto::exam::v1::ExamState;
 
 use super::{Engine, LiveExam, Result};
-use crate::{
-    clock::Timestamp,
-    id::CandidateId,
-    session::{Change, Session},
-};
+use crate::{clock::Timestamp, session::Session};
 
 /// Longest sleep between looks at the index: half of the second within which an attempt must end.
 const LONGEST_SLEEP_MS: u64 = 250;
+/// Sleep while nobody works in a closed exam; one that is reopened gets at least a second.
+const CLOSED_SLEEP_MS: u64 = 1_000;
 /// Commits of endings on their way at once: a batch of the embedded store takes 1,024, and answers come in between.
-const MAX_AT_ONCE: usize = 256;
+pub(super) const MAX_AT_ONCE: usize = 256;
 /// Attempts ended in one turn; the next turn follows at once.
 const MAX_DUE: usize = 256;
 
 impl Engine {
-    /// Ends attempts of one exam as they become due, until the exam is closed and nobody works any more.
+    /// Ends attempts of one exam as they become due; of a closed one too, since attempts may be reopened.
     pub async fn expire_attempts(self: Arc<Self>, exam: Arc<LiveExam>) {
         loop {
             let sleep_ms = match self.expire_due(&exam).await {
                 Ok(Some(sleep_ms)) => sleep_ms,
-                Ok(None) if exam.state() == ExamState::Closed => return,
+                Ok(None) if exam.state() == ExamState::Closed => CLOSED_SLEEP_MS,
                 Ok(None) => LONGEST_SLEEP_MS,
                 Err(error) => {
                     tracing::debug!(exam.id = %exam.id, error = %error, "deadlines not looked at");
@@ -49,39 +46,14 @@ impl Engine {
             .due(&exam.id, exam.n_partitions, passed, MAX_DUE)
             .await?;
         let all = due.len() == MAX_DUE;
-        let end = |session: &Session| session.expire(&exam.rules, self.clock.now());
-        let n_failed = self.end_attempts(exam, due, end).await;
-        if n_failed > 0 {
+        let end = |_, session: &Session| Ok(session.expire(&exam.rules, self.clock.now()));
+        let ended = self.change_each(exam, due, end, false).await;
+        if ended.n_failed > 0 {
             return Ok(Some(LONGEST_SLEEP_MS)); // what cannot be ended now stays in the index
         }
         if all {
             return Ok(Some(0));
         }
         Ok(next.map(|at| (at.0.saturating_sub(now.0) + 2).min(LONGEST_SLEEP_MS)))
-    }
-
-    /// Ends attempts, many at once so that they share syncs; returns how many could not be ended. One that cannot be read
-    /// must not keep the others from ending.
-    pub(super) async fn end_attempts(
-        &self,
-        exam: &LiveExam,
-        candidates: Vec<CandidateId>,
-        end: impl Fn(&Session) -> Option<Change> + Send + Sync,
-    ) -> usize {
-        let end = &end;
-        let attempts = candidates.into_iter().map(|candidate| async move {
-            exam.forget(candidate); // another engine may have moved the deadline
-            let decide = |session: &Session| Ok(end(session));
-            let outcome = self.transact(exam, candidate, decide, |_| ()).await;
-            if let Err(error) = &outcome {
-                tracing::error!(exam.id = %exam.id, error = %error, "attempt not ended");
-            }
-            outcome
-        });
-        let outcomes: Vec<Result<()>> = stream::iter(attempts)
-            .buffer_unordered(MAX_AT_ONCE)
-            .collect()
-            .await;
-        outcomes.iter().filter(|outcome| outcome.is_err()).count()
     }
 }

@@ -3,7 +3,7 @@
 use proto::bank::v1::PaperItem;
 
 use super::{Engine, LiveExam, Result};
-use crate::{session::Session, token::SessionRef};
+use crate::{clock::Timestamp, session::Session, token::SessionRef};
 
 /// One section as shown: its number in the blueprint, and its items with the order of their options.
 pub struct SectionView<'a> {
@@ -11,8 +11,12 @@ pub struct SectionView<'a> {
     pub title: &'a str,
     /// Mark of each item, decimal.
     pub mark: &'a str,
-    /// Items in paper order; the bytes are canonical indices in the order shown.
+    /// Items in paper order; the bytes are canonical indices in the order shown. Empty while the section has not begun.
     pub items: Vec<(&'a PaperItem, &'a [u8])>,
+    /// Number of items.
+    pub n_items: usize,
+    /// Time of its own, with the candidate's accommodation; 0 for none.
+    pub time_ms: u64,
 }
 
 /// A paper as shown.
@@ -37,14 +41,17 @@ impl Engine {
             Ok(None)
         };
         self.transact(&exam, caller.candidate, decide, |session| {
-            show(session, exam.view(session))
+            show(session, exam.view(session, self.clock.now()))
         })
         .await
     }
 }
 
 impl LiveExam {
-    fn view<'a>(&'a self, session: &'a Session) -> PaperView<'a> {
+    /// Sections that are to be taken in their own time are not shown before they begin.
+    fn view<'a>(&'a self, session: &'a Session, now: Timestamp) -> PaperView<'a> {
+        let is_timed = self.rules.has_timed_sections();
+        let (present, _) = session.section_at(&self.rules, now);
         let mut shown = session
             .paper
             .shown()
@@ -55,11 +62,21 @@ impl LiveExam {
             .sections
             .iter()
             .zip(&self.drawer().plan().section_sizes);
-        let sections = sections
-            .map(|(section, size)| SectionView {
-                title: &section.title,
-                mark: &section.mark,
-                items: shown.by_ref().take(*size).collect(),
+        let sections = (0u16..)
+            .zip(sections)
+            .map(|(number, (section, size))| {
+                let items: Vec<_> = shown.by_ref().take(*size).collect();
+                SectionView {
+                    title: &section.title,
+                    mark: &section.mark,
+                    items: if is_timed && number > present {
+                        Vec::new()
+                    } else {
+                        items
+                    },
+                    n_items: *size,
+                    time_ms: session.section_time_ms(&self.rules, number),
+                }
             })
             .collect();
         PaperView { sections }

@@ -21,7 +21,7 @@ use super::{Result, exam_id};
 use crate::{
     clock::Timestamp,
     id::{CandidateId, ExamId, SessionKey},
-    session::{ItemShape, Round, Rules, Session},
+    session::{ItemShape, Round, Rules, SectionRule, Session},
 };
 
 /// Sessions kept in memory, about 2 KiB each; beyond it sessions are loaded for each call, which is slower but right.
@@ -54,11 +54,12 @@ impl LiveExam {
         let half = read_paper_half(paper_half, &exam.paper_hash)?;
         let spec = exam.spec.clone().unwrap_or_default();
         let rules = spec.rules.unwrap_or_default();
+        let drawer = Drawer::new(&half, secret)?;
         Ok(Self {
             id: exam_id(&spec.exam_id)?,
-            rules: session_rules(&rules),
+            rules: session_rules(&rules, &drawer.plan().section_sizes),
             n_partitions: spec.n_partitions,
-            drawer: Drawer::new(&half, secret)?,
+            drawer,
             shapes: half
                 .items
                 .iter()
@@ -146,15 +147,30 @@ fn shape(item_type: ItemType, n_options: usize) -> ItemShape {
     }
 }
 
-fn session_rules(rules: &wire::ExamRules) -> Rules {
+fn session_rules(rules: &wire::ExamRules, section_sizes: &[usize]) -> Rules {
     let round = |round: &wire::Round| Round {
         round: round.round,
         opens_at: Timestamp(round.opens_at_ms),
         closes_at: Timestamp(round.closes_at_ms),
     };
+    let mut end = 0;
+    let section = |(section, size): (u32, &usize)| {
+        end += size;
+        let time = rules
+            .section_times
+            .iter()
+            .find(|time| time.section == section);
+        SectionRule {
+            end: u16::try_from(end).expect("papers have at most 200 items"),
+            time_ms: time.map_or(0, |time| time.time_ms),
+        }
+    };
     Rules {
         duration_ms: rules.duration_ms,
         grace_ms: rules.grace_ms,
+        late_sync_ms: rules.late_sync_ms,
+        forward_only: rules.navigation() == wire::Navigation::ForwardOnly,
+        sections: (0..).zip(section_sizes).map(section).collect(),
         rounds: rules.rounds.iter().map(round).collect(),
         attempts_per_round: rules.attempts_per_round,
         attempts_in_all: rules.attempts_in_all,

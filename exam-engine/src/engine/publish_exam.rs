@@ -37,6 +37,7 @@ impl Engine {
         exam.paper_hash = hash(&package.paper_half);
         exam.key_hash = hash(&package.key_half);
         exam.secret_commitment = hash(&secret.0);
+        exam.slip_key = self.signer.slip_key().to_vec().into();
         grader::Package::load(&exam, &package.paper_half, &package.key_half)?;
         files::write(&paths.secret, hex::encode(secret.0).as_bytes())?;
         files::write(&paths.key, &package.key_half)?;

@@ -1,6 +1,6 @@
 //! Stores answers and proves it.
 
-use super::{Engine, Error, LiveExam, Result};
+use super::{Engine, Error, LiveExam, Result, SessionState};
 use crate::{
     clock::Timestamp,
     session::{self, Chain, NewAnswer, Session},
@@ -24,8 +24,6 @@ pub struct Receipt {
     pub durability: Durability,
     /// HMAC-SHA256 (docs/FORMATS.md, section 3).
     pub mac: [u8; 32],
-    /// The deadline as it stands.
-    pub deadline: Timestamp,
 }
 
 impl Engine {
@@ -38,7 +36,8 @@ impl Engine {
         &self,
         caller: &SessionRef,
         answers: &[NewAnswer],
-    ) -> Result<Receipt> {
+        flags: Option<&[u8]>,
+    ) -> Result<(Receipt, SessionState)> {
         if answers.len() > MAX_ANSWERS {
             return Err(Error::TooManyAnswers);
         }
@@ -46,14 +45,14 @@ impl Engine {
         let shape = |index| exam.shape(index);
         let decide = |session: &Session| {
             session.check_writer(caller.attempt, caller.epoch)?;
-            Ok(session.save_answers(&exam.rules, shape, answers, self.clock.now())?)
+            Ok(session.save_answers(&exam.rules, shape, answers, flags, self.clock.now())?)
         };
-        let receipt = self
+        let saved = self
             .transact(&exam, caller.candidate, decide, |session| {
-                self.receipt(&exam, session)
+                (self.receipt(&exam, session), self.state(&exam, session))
             })
             .await;
-        self.as_deadline(&exam, caller, receipt).await
+        self.as_deadline(&exam, caller, saved).await
     }
 
     pub(super) fn receipt(&self, exam: &LiveExam, session: &Session) -> Receipt {
@@ -73,7 +72,6 @@ impl Engine {
             at,
             durability,
             mac,
-            deadline: session.progress.deadline,
         }
     }
 

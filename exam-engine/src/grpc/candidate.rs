@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use proto::exam::v1::{
-    GetPaperRequest, GetPaperResponse, GetResultRequest, GetResultResponse, GetServerTimeRequest,
-    GetServerTimeResponse, GetSessionRequest, GetSessionResponse, SaveAnswersRequest,
+    EnterSectionRequest, EnterSectionResponse, GetPaperRequest, GetPaperResponse, GetResultRequest,
+    GetResultResponse, GetServerTimeRequest, GetServerTimeResponse, GetSessionRequest,
+    GetSessionResponse, PollSessionRequest, PollSessionResponse, SaveAnswersRequest,
     SaveAnswersResponse, StartAttemptRequest, StartAttemptResponse, SubmitAttemptRequest,
     SubmitAttemptResponse, candidate_service_server::CandidateService,
 };
@@ -51,6 +52,7 @@ impl CandidateService for Candidate {
             session: Some(convert::session_info(
                 &started.exam,
                 &started.session,
+                &self.engine.state(&started.exam, &started.session),
                 self.engine.now().0,
             )),
             session_token: started.token,
@@ -76,22 +78,23 @@ impl CandidateService for Candidate {
         request: Request<SaveAnswersRequest>,
     ) -> Result<Response<SaveAnswersResponse>, Status> {
         let caller = auth::candidate(&self.engine, request.metadata())?;
+        let request = request.into_inner();
         let answers: Vec<_> = request
-            .into_inner()
             .answers
             .into_iter()
             .map(convert::new_answer)
             .collect();
-        let receipt = self
+        let (receipt, state) = self
             .engine
-            .save_answers(&caller, &answers)
+            .save_answers(&caller, &answers, request.flags.as_deref())
             .await
             .map_err(to_status)?;
         Ok(Response::new(SaveAnswersResponse {
             receipt: Some(convert::receipt(&receipt)),
-            deadline_ms: receipt.deadline.0,
+            deadline_ms: state.deadline.0,
             now_ms: receipt.at.0,
             next_poll_ms: NEXT_POLL_MS,
+            state: Some(convert::state(&state)),
         }))
     }
 
@@ -102,14 +105,54 @@ impl CandidateService for Candidate {
         let caller = auth::candidate(&self.engine, request.metadata())?;
         let request = request.into_inner();
         let chain = convert::chain(&request.chain).map_err(to_status)?;
-        let (exam, receipt, session) = self
+        let submitted = self
             .engine
             .submit_attempt(&caller, request.last_seq, chain)
             .await
             .map_err(to_status)?;
+        let receipt = &submitted.receipt;
+        let state = self.engine.state(&submitted.exam, &submitted.session);
         Ok(Response::new(SubmitAttemptResponse {
-            receipt: Some(convert::receipt(&receipt)),
-            session: Some(convert::session_info(&exam, &session, receipt.at.0)),
+            receipt: Some(convert::receipt(receipt)),
+            session: Some(convert::session_info(
+                &submitted.exam,
+                &submitted.session,
+                &state,
+                receipt.at.0,
+            )),
+            slip: submitted.slip,
+        }))
+    }
+
+    async fn poll_session(
+        &self,
+        request: Request<PollSessionRequest>,
+    ) -> Result<Response<PollSessionResponse>, Status> {
+        let caller = auth::candidate(&self.engine, request.metadata())?;
+        let (state, next_seq) = self.engine.poll_session(&caller).await.map_err(to_status)?;
+        Ok(Response::new(PollSessionResponse {
+            state: Some(convert::state(&state)),
+            now_ms: self.engine.now().0,
+            next_poll_ms: NEXT_POLL_MS,
+            next_seq,
+        }))
+    }
+
+    async fn enter_section(
+        &self,
+        request: Request<EnterSectionRequest>,
+    ) -> Result<Response<EnterSectionResponse>, Status> {
+        let caller = auth::candidate(&self.engine, request.metadata())?;
+        let request = request.into_inner();
+        let chain = convert::chain(&request.chain).map_err(to_status)?;
+        let state = self
+            .engine
+            .enter_section(&caller, request.section, request.last_seq, chain)
+            .await
+            .map_err(to_status)?;
+        Ok(Response::new(EnterSectionResponse {
+            state: Some(convert::state(&state)),
+            now_ms: self.engine.now().0,
         }))
     }
 
@@ -120,7 +163,12 @@ impl CandidateService for Candidate {
         let caller = auth::candidate(&self.engine, request.metadata())?;
         let (exam, session) = self.engine.get_session(&caller).await.map_err(to_status)?;
         Ok(Response::new(GetSessionResponse {
-            session: Some(convert::session_info(&exam, &session, self.engine.now().0)),
+            session: Some(convert::session_info(
+                &exam,
+                &session,
+                &self.engine.state(&exam, &session),
+                self.engine.now().0,
+            )),
             answers: convert::stored_answers(&session),
             next_poll_ms: NEXT_POLL_MS,
         }))

@@ -5,11 +5,12 @@ use std::{sync::Arc, time::Duration};
 use futures::StreamExt;
 use proto::{
     exam::v1::{
-        CloseExamRequest, CloseExamResponse, CreateExamRequest, CreateExamResponse,
+        ActOnAttemptsRequest, ActOnAttemptsResponse, CloseExamRequest, CloseExamResponse,
+        CompensateOutageRequest, CompensateOutageResponse, CreateExamRequest, CreateExamResponse,
         ExportExamRequest, ExportExamResponse, GetExamRequest, GetExamResponse,
         GetStandingsRequest, GetStandingsResponse, IssueCodesRequest, IssueCodesResponse,
         ListExamsRequest, ListExamsResponse, OpenExamRequest, OpenExamResponse, PublishExamRequest,
-        PublishExamResponse, WatchExamRequest, WatchExamResponse,
+        PublishExamResponse, ReasonCode, WatchExamRequest, WatchExamResponse,
         organizer_service_server::OrganizerService,
     },
     grader::v1 as grader,
@@ -163,6 +164,57 @@ impl OrganizerService for Organizer {
             .and_then(|persons| self.engine.issue_codes(&request.exam_id, &persons))
             .map_err(to_status)?;
         Ok(Response::new(IssueCodesResponse { codes }))
+    }
+
+    async fn act_on_attempts(
+        &self,
+        request: Request<ActOnAttemptsRequest>,
+    ) -> Result<Response<ActOnAttemptsResponse>, Status> {
+        let request = self.enter(request)?;
+        let scope = convert::scope(request.scope).map_err(to_status)?;
+        let action = convert::action(request.action).map_err(to_status)?;
+        let cause = convert::cause(request.cause).map_err(to_status)?;
+        let acted = self
+            .engine
+            .act_on_attempts(&request.exam_id, &scope, action, cause, request.dry_run)
+            .await
+            .map_err(to_status)?;
+        Ok(Response::new(ActOnAttemptsResponse {
+            n_changed: acted.n_changed,
+            n_unchanged: acted.n_unchanged,
+            n_failed: acted.n_failed,
+        }))
+    }
+
+    async fn compensate_outage(
+        &self,
+        request: Request<CompensateOutageRequest>,
+    ) -> Result<Response<CompensateOutageResponse>, Status> {
+        let request = self.enter(request)?;
+        let scope = convert::scope(request.scope).map_err(to_status)?;
+        let mut cause = request.cause.unwrap_or_default();
+        cause.set_reason(ReasonCode::Outage);
+        let cause = convert::cause(Some(cause)).map_err(to_status)?;
+        let outage = convert::outage(
+            request.from_ms,
+            request.to_ms,
+            request.least_silence_ms,
+            self.engine.now(),
+        )
+        .map_err(to_status)?;
+        let given = self
+            .engine
+            .compensate_outage(&request.exam_id, &scope, outage, cause, request.dry_run)
+            .await
+            .map_err(to_status)?;
+        Ok(Response::new(CompensateOutageResponse {
+            n_extended: given.n_extended,
+            n_reopened: given.n_reopened,
+            n_unaffected: given.n_unaffected,
+            n_failed: given.n_failed,
+            longest_ms: given.longest_ms,
+            total_ms: given.total_ms,
+        }))
     }
 
     type WatchExamStream = BoxStream<WatchExamResponse>;

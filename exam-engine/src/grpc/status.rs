@@ -164,6 +164,19 @@ fn classify_session(refusal: &session::Error) -> (ErrorCode, Facts) {
             let opens = next_opens_at.map(|at| ("next_opens_at_ms", at.0.to_string()));
             (ErrorCode::ExamNotOpen, opens.into_iter().collect())
         }
+        session::Error::Paused => (ErrorCode::AttemptPaused, vec![]),
+        session::Error::ForwardOnly { furthest } => (
+            ErrorCode::NavigationForwardOnly,
+            vec![("position", furthest.to_string())],
+        ),
+        session::Error::SectionClosed { section } => (
+            ErrorCode::SectionClosed,
+            vec![("section", section.to_string())],
+        ),
+        session::Error::TooManyActions => (
+            ErrorCode::InvalidArgument,
+            vec![("field", "cause.action_id".to_owned())],
+        ),
         session::Error::TakenOver { epoch } => (
             ErrorCode::SessionTakenOver,
             vec![("epoch", epoch.to_string())],
@@ -180,9 +193,12 @@ fn classify_store(refusal: &store::Error) -> (ErrorCode, Facts) {
     match refusal {
         store::Error::Conflict => (ErrorCode::Conflict, again),
         store::Error::TooLate => (ErrorCode::DeadlinePassed, vec![]),
-        store::Error::Unavailable(_) => (ErrorCode::StoreUnavailable, again),
+        store::Error::Unavailable(_) | store::Error::Busy => (ErrorCode::StoreUnavailable, again),
+        store::Error::Trimmed { .. } => (ErrorCode::PositionUnknown, vec![]),
         store::Error::Corrupt(_) => (ErrorCode::StoreCorrupt, vec![]),
-        store::Error::WeakSettings(_) => (ErrorCode::Internal, vec![]),
+        store::Error::WeakSettings(_) | store::Error::BadAddress(_) => {
+            (ErrorCode::Internal, vec![])
+        }
     }
 }
 
@@ -225,6 +241,18 @@ pub fn describe(code: ErrorCode) -> (Code, &'static str) {
         ErrorCode::AttemptEnded => (
             Code::FailedPrecondition,
             "Lượt thi đã kết thúc / The attempt has ended",
+        ),
+        ErrorCode::AttemptPaused => (
+            Code::FailedPrecondition,
+            "Ban tổ chức đang tạm dừng giờ, bài vẫn còn trên máy / The organizer has stopped the clock, keep the answers",
+        ),
+        ErrorCode::NavigationForwardOnly => (
+            Code::FailedPrecondition,
+            "Không được quay lại câu trước / Earlier items are closed",
+        ),
+        ErrorCode::SectionClosed => (
+            Code::FailedPrecondition,
+            "Phần này chưa mở hoặc đã đóng / The section is not the present one",
         ),
         ErrorCode::AttemptsExhausted => (
             Code::FailedPrecondition,
@@ -319,8 +347,8 @@ mod tests {
 
     #[test]
     fn every_code_has_a_sentence_in_both_languages() {
-        let codes = (1..=30).filter_map(|number| ErrorCode::try_from(number).ok());
-        assert_eq!(codes.clone().count(), 30);
+        let codes = (1..=99).filter_map(|number| ErrorCode::try_from(number).ok());
+        assert!(codes.clone().count() > 30);
         for code in codes {
             let (_, sentence) = describe(code);
             assert!(sentence.contains(" / "), "{code:?}");

@@ -23,11 +23,22 @@ pub struct NewAnswer {
     pub position: u32,
     /// What is answered.
     pub response: Response,
+    /// When the device says it was made.
+    pub made_at: Option<Timestamp>,
+}
+
+/// How late an answer came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lateness {
+    /// After the deadline, within the grace of the rules.
+    Grace,
+    /// Later still: the device says it was made in time and had no line.
+    LateSync,
 }
 
 impl Session {
-    /// Decides on answers, by rising seq. Those already stored are passed over, so that a message sent again does no harm;
-    /// nothing is to be committed if that is all of them.
+    /// Decides on answers, by rising seq, and on marks for review. Answers already stored are passed over, so that a message
+    /// sent again does no harm; nothing is to be committed if nothing is left.
     ///
     /// # Errors
     /// The first answer at fault; then none of the message is stored.
@@ -36,6 +47,7 @@ impl Session {
         rules: &Rules,
         shape: impl Fn(u32) -> ItemShape,
         answers: &[NewAnswer],
+        flags: Option<&[u8]>,
         now: Timestamp,
     ) -> Result<Option<Change>, Error> {
         let mut change = self.change(now);
@@ -55,6 +67,7 @@ impl Session {
                 });
             }
             let position = self.check_response(answer, &shape)?;
+            let late = self.admit(rules, &mut change, position, answer.made_at, now)?;
             let progress = &mut change.progress;
             progress.last_seq = answer.seq;
             progress.chain = extend_chain(
@@ -74,26 +87,77 @@ impl Session {
                 seq: answer.seq,
                 position,
                 response: answer.response.clone(),
+                late,
             });
+        }
+        if let Some(flags) = flags.filter(|flags| self.progress.flags != **flags) {
+            self.check_time(rules, now)?;
+            if flags.len() > self.answers.len().div_ceil(8) {
+                return Err(Error::PositionUnknown {
+                    position: u32::try_from(flags.len() * 8).unwrap_or(u32::MAX),
+                });
+            }
+            change.progress.flags = flags.to_vec();
+            change.happenings.push(Happening::Flagged);
         }
         if change.happenings.is_empty() {
             return Ok(None); // also after the end: the caller learns that it lost nothing
-        }
-        if let Some((by, _)) = self.progress.ended {
-            return Err(Error::Ended { by });
         }
         let limit = MAX_ANSWERS_PER_ITEM
             * u32::try_from(self.answers.len()).expect("papers have at most 200 items");
         if change.progress.last_seq > limit {
             return Err(Error::TooManyAnswers { limit });
         }
-        if now > self.alarm_at(rules) {
-            return Err(Error::DeadlinePassed {
-                deadline: self.progress.deadline,
-            });
-        }
-        change.not_after = Some(self.alarm_at(rules));
+        change.not_after = Some(self.closes_at(rules));
         Ok(Some(change))
+    }
+
+    /// Decides whether a position may be answered now: in time, in its section, and not behind where the candidate is.
+    fn admit(
+        &self,
+        rules: &Rules,
+        change: &mut Change,
+        position: u16,
+        made_at: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<Option<(Lateness, Timestamp)>, Error> {
+        self.check_time(rules, now)?;
+        let mut limit = self.progress.deadline;
+        if rules.has_timed_sections() {
+            let (section, stored) = (rules.section_of(position), change.progress.section);
+            let (present, _) = self.section_at(rules, now);
+            if section != stored && section == present {
+                self.roll_sections(rules, change, now);
+            }
+            if section != change.progress.section {
+                return Err(Error::SectionClosed {
+                    section: u32::from(present),
+                });
+            }
+            limit = change
+                .progress
+                .section_deadline
+                .map_or(limit, |own| own.min(limit));
+        }
+        let late = lateness(rules, self.head.started_at, limit, made_at, now).map_err(|()| {
+            match limit < self.progress.deadline {
+                true => Error::SectionClosed {
+                    section: u32::from(self.section_at(rules, now).0),
+                },
+                false => Error::DeadlinePassed {
+                    deadline: self.progress.deadline,
+                },
+            }
+        })?;
+        if rules.forward_only {
+            if position < change.progress.furthest {
+                return Err(Error::ForwardOnly {
+                    furthest: u32::from(change.progress.furthest),
+                });
+            }
+            change.progress.furthest = position;
+        }
+        Ok(late)
     }
 
     /// A repeated number must carry the same answer, as far as the live record still knows it.
@@ -151,5 +215,28 @@ impl Session {
             return Err(Error::OptionOutOfRange { position });
         }
         Ok(u16::try_from(position).expect("papers have at most 200 items"))
+    }
+}
+
+/// Tells how late an answer is for a limit, or that it is too late.
+fn lateness(
+    rules: &Rules,
+    started_at: Timestamp,
+    limit: Timestamp,
+    made_at: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<Option<(Lateness, Timestamp)>, ()> {
+    if now <= limit {
+        return Ok(None);
+    }
+    if now <= limit.plus_ms(rules.grace_ms) {
+        return Ok(Some((Lateness::Grace, made_at.unwrap_or_default())));
+    }
+    let in_time = made_at.filter(|made_at| (started_at..=limit).contains(made_at));
+    match in_time {
+        Some(made_at) if now <= limit.plus_ms(rules.late_sync_ms) => {
+            Ok(Some((Lateness::LateSync, made_at)))
+        }
+        _ => Err(()),
     }
 }

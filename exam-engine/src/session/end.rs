@@ -19,58 +19,69 @@ impl Session {
     ///
     /// # Errors
     /// [`Error::SubmitMismatch`] if the device holds other answers than are stored, [`Error::Ended`] if somebody else
-    /// ended the attempt, [`Error::DeadlinePassed`].
+    /// ended the attempt, [`Error::DeadlinePassed`], [`Error::Paused`].
     pub fn submit(
         &self,
+        rules: &Rules,
         last_seq: u32,
         chain: Option<Chain>,
-        latest: Timestamp,
         now: Timestamp,
     ) -> Result<Option<Change>, Error> {
-        let Self { progress, .. } = self;
-        let same =
-            last_seq == progress.last_seq && chain.is_none_or(|chain| chain == progress.chain);
-        match progress.ended {
-            Some((EndedBy::Candidate, _)) if same => return Ok(None),
+        let same = self.check_answers(last_seq, chain);
+        match self.progress.ended {
+            Some((EndedBy::Candidate, _)) if same.is_ok() => return Ok(None),
             Some((by, _)) => return Err(Error::Ended { by }),
-            None => {}
+            None => same?,
         }
-        if !same {
-            // Other answers under the same numbers: the device starts over from the first.
-            let expected_seq = if last_seq > progress.last_seq {
-                progress.last_seq + 1
-            } else {
-                1
-            };
-            return Err(Error::SubmitMismatch { expected_seq });
-        }
-        if now > latest {
-            return Err(Error::DeadlinePassed {
-                deadline: progress.deadline,
-            });
-        }
-        let mut change = self.end(EndedBy::Candidate, now, now);
-        change.not_after = Some(latest);
+        self.check_time(rules, now)?;
+        let ended_at = now.min(self.latest_end(rules));
+        let mut change = self.end(EndedBy::Candidate, ended_at, now);
+        change.not_after = Some(self.closes_at(rules));
         Ok(Some(change))
     }
 
-    /// Ends the attempt on an organizer's word; one whose time is over already ends by its deadline all the same.
-    ///
-    /// Returns nothing if it has ended already.
-    #[must_use]
-    pub fn end_by_organizer(&self, rules: &Rules, now: Timestamp) -> Option<Change> {
-        let is_in_time = self.running() && now <= self.alarm_at(rules);
-        if is_in_time {
-            return Some(self.end(EndedBy::Organizer, now, now));
+    /// Checks that the device holds the answers that are stored.
+    pub(super) fn check_answers(&self, last_seq: u32, chain: Option<Chain>) -> Result<(), Error> {
+        let progress = &self.progress;
+        if last_seq == progress.last_seq && chain.is_none_or(|chain| chain == progress.chain) {
+            return Ok(());
         }
-        self.expire(rules, now)
+        // Other answers under the same numbers: the device starts over from the first.
+        let expected_seq = if last_seq > progress.last_seq {
+            progress.last_seq + 1
+        } else {
+            1
+        };
+        Err(Error::SubmitMismatch { expected_seq })
+    }
+
+    /// Checks that the attempt runs, its clock goes, and something may still be accepted.
+    pub(super) fn check_time(&self, rules: &Rules, now: Timestamp) -> Result<(), Error> {
+        if let Some((by, _)) = self.progress.ended {
+            return Err(Error::Ended { by });
+        }
+        if self.progress.paused_at.is_some() {
+            return Err(Error::Paused);
+        }
+        if now > self.closes_at(rules) {
+            return Err(Error::DeadlinePassed {
+                deadline: self.progress.deadline,
+            });
+        }
+        Ok(())
+    }
+
+    /// Returns the latest instant that an attempt may count as ended at: what came later was made before.
+    pub(super) fn latest_end(&self, rules: &Rules) -> Timestamp {
+        self.progress.deadline.plus_ms(rules.grace_ms)
     }
 
     pub(super) fn end(&self, by: EndedBy, ended_at: Timestamp, now: Timestamp) -> Change {
         let mut change = self.change(now);
         change.progress.ended = Some((by, ended_at));
+        change.progress.paused_at = None;
         change.alarm = Alarm::Clear;
-        change.happenings.push(Happening::Ended);
+        change.happenings.push(Happening::Ended(None));
         change
     }
 }

@@ -23,8 +23,18 @@ pub fn broken_by(before: &Progress, change: &Change) -> Option<&'static str> {
     if after.epoch < before.epoch {
         return Some("P6: epochs only rise");
     }
-    if before.ended.is_some() && (n_answers > 0 || after.ended != before.ended) {
+    let reopens = change
+        .happenings
+        .iter()
+        .any(|h| matches!(h, Happening::Reopened { .. }));
+    if before.ended.is_some() && (n_answers > 0 || (after.ended != before.ended && !reopens)) {
         return Some("P5: nothing is accepted after the end");
+    }
+    if before.paused_at.is_some() && n_answers > 0 {
+        return Some("P5: nothing is accepted while the clock stands");
+    }
+    if after.section < before.section {
+        return Some("P5: a section never begins again");
     }
     None
 }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use question_bank::paper::Paper;
 
-use super::{Alarm, Change, EndedBy, Error, Happening, Head, Progress, Session, first_chain};
+use super::{
+    Alarm, Change, EndedBy, Error, Happening, Head, Progress, SectionRule, Session, first_chain,
+};
 use crate::{
     clock::Timestamp,
     id::{CandidateId, ExamId},
@@ -33,6 +35,12 @@ pub struct Rules {
     pub duration_ms: u64,
     /// Answers are still accepted this long after the deadline.
     pub grace_ms: u64,
+    /// Answers that a device says it made in time are accepted this long after the deadline.
+    pub late_sync_ms: u64,
+    /// Answers before the newest one are closed.
+    pub forward_only: bool,
+    /// In paper order.
+    pub sections: Vec<SectionRule>,
     /// In order.
     pub rounds: Vec<Round>,
     /// 0 is no limit.
@@ -50,9 +58,50 @@ pub struct Ticket {
     pub area: String,
     /// Unit number, 0 for none.
     pub unit: u32,
+    /// More time than the rules give.
+    pub accommodation: Accommodation,
+}
+
+/// More time than the rules give, for a need that was granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Accommodation {
+    /// Time in percent of the rules' duration, 100 to 400.
+    pub time_percent: u16,
+    /// Minutes on top, at most 240.
+    pub extra_minutes: u16,
+}
+
+impl Default for Accommodation {
+    fn default() -> Self {
+        Self {
+            time_percent: 100,
+            extra_minutes: 0,
+        }
+    }
+}
+
+impl Accommodation {
+    /// Returns the time for an attempt.
+    #[must_use]
+    pub fn allotted_ms(self, duration_ms: u64) -> u64 {
+        duration_ms * u64::from(self.time_percent) / 100 + u64::from(self.extra_minutes) * 60_000
+    }
+
+    /// Returns the time for a part of an attempt: minutes on top are shared out by length.
+    #[must_use]
+    pub fn stretch(self, part_ms: u64, duration_ms: u64) -> u64 {
+        // both factors are below 2^30 milliseconds, so their product fits
+        part_ms * self.allotted_ms(duration_ms) / duration_ms.max(1)
+    }
 }
 
 impl Rules {
+    /// Returns the instant after which nothing is accepted, by the deadline.
+    #[must_use]
+    pub fn closes_at(&self, deadline: Timestamp) -> Timestamp {
+        deadline.plus_ms(self.grace_ms.max(self.late_sync_ms))
+    }
+
     fn round_at(&self, now: Timestamp) -> Result<Round, Error> {
         let running = |round: &&Round| round.opens_at <= now && now < round.closes_at;
         self.rounds
@@ -68,22 +117,41 @@ impl Rules {
             })
     }
 
-    /// Returns the number of the next attempt and of the attempts in its round, or why there is none.
-    fn next_attempt(&self, prior: Option<&Session>, round: Round) -> Result<(u32, u32), Error> {
+    /// Returns the number of the next attempt, of the attempts in its round, and the retakes given so far in all and in the
+    /// round, or why there is none.
+    fn next_attempt(
+        &self,
+        prior: Option<&Session>,
+        round: Round,
+    ) -> Result<(u32, u32, (u32, u32)), Error> {
         let attempt = prior.map_or(1, |session| session.head.attempt + 1);
-        let in_round = prior
-            .filter(|session| session.head.round == round.round)
-            .map_or(1, |session| session.head.attempts_in_round + 1);
+        let in_same_round = prior.filter(|session| session.head.round == round.round);
+        let in_round = in_same_round.map_or(1, |session| session.head.attempts_in_round + 1);
+        let given = |session: &Session| u32::from(session.progress.may_retake);
+        let retakes = (
+            prior.map_or(0, |session| session.head.retakes.0 + given(session)),
+            in_same_round.map_or(0, |session| session.head.retakes.1 + given(session)),
+        );
         for (wanted, limit) in [
-            (attempt, self.attempts_in_all),
-            (in_round, self.attempts_per_round),
+            (attempt - retakes.0, self.attempts_in_all),
+            (in_round - retakes.1, self.attempts_per_round),
             (attempt, MAX_ATTEMPTS),
         ] {
             if limit != 0 && wanted > limit {
                 return Err(Error::AttemptsExhausted { limit });
             }
         }
-        Ok((attempt, in_round))
+        Ok((attempt, in_round, retakes))
+    }
+
+    /// Returns the time for an attempt: all sections' own, if each has one.
+    fn allotted_ms(&self, accommodation: Accommodation) -> u64 {
+        if self.sections.is_empty() || self.sections.iter().any(|section| section.time_ms == 0) {
+            return accommodation.allotted_ms(self.duration_ms);
+        }
+        let stretch =
+            |section: &SectionRule| accommodation.stretch(section.time_ms, self.duration_ms);
+        self.sections.iter().map(stretch).sum()
     }
 }
 
@@ -102,7 +170,7 @@ impl Session {
         draw: impl FnOnce(u32) -> Result<Paper, E>,
     ) -> Result<(Self, Change), E> {
         let round = rules.round_at(now)?;
-        let (attempt, attempts_in_round) = rules.next_attempt(prior, round)?;
+        let (attempt, attempts_in_round, retakes) = rules.next_attempt(prior, round)?;
         let paper = Arc::new(draw(attempt)?);
         let head = Head {
             attempt,
@@ -112,15 +180,25 @@ impl Session {
             unit: ticket.unit,
             started_at: now,
             form_code: paper.form_code,
+            accommodation: ticket.accommodation,
+            retakes,
         };
         let progress = Progress {
             epoch: 1,
-            deadline: now.plus_ms(rules.duration_ms),
+            deadline: now.plus_ms(rules.allotted_ms(ticket.accommodation)),
             last_seq: 0,
             chain: first_chain(exam, ticket.candidate, attempt, &paper.form_code),
             ended: None,
+            paused_at: None,
+            section: 0,
+            section_deadline: None,
+            furthest: 0,
+            flags: Vec::new(),
+            voided: false,
+            may_retake: false,
+            actions: Vec::new(),
         };
-        let session = Self {
+        let mut session = Self {
             candidate: ticket.candidate,
             version: prior.map_or(0, |session| session.version),
             answers: vec![None; paper.entries.len()],
@@ -128,11 +206,12 @@ impl Session {
             progress,
             paper,
         };
+        session.progress.section_deadline = session.section_deadline(rules, 0, now);
         let change = Change {
             // A start between the last moment of a round and its commit is refused: the round was over.
             not_after: Some(Timestamp(round.closes_at.0 - 1)),
             new_head: Some(head),
-            alarm: Alarm::Set(session.alarm_at(rules)),
+            alarm: Alarm::Set(session.closes_at(rules)),
             happenings: vec![Happening::Started],
             ..session.change(now)
         };
@@ -151,16 +230,19 @@ impl Session {
             return Err(Error::AttemptsExhausted { limit: MAX_DEVICES });
         }
         let mut change = self.change(now);
-        change.not_after = Some(self.alarm_at(rules));
+        change.not_after = Some(self.closes_at(rules));
         change.progress.epoch += 1;
         change.happenings.push(Happening::TakenOver);
         Ok(change)
     }
 
-    /// Returns the instant after which nothing is accepted: the deadline and its grace.
+    /// Returns the instant after which nothing is accepted: never while the clock stands.
     #[must_use]
-    pub fn alarm_at(&self, rules: &Rules) -> Timestamp {
-        self.progress.deadline.plus_ms(rules.grace_ms)
+    pub fn closes_at(&self, rules: &Rules) -> Timestamp {
+        match self.progress.paused_at {
+            Some(_) => Timestamp::NEVER,
+            None => rules.closes_at(self.progress.deadline),
+        }
     }
 
     /// Ends the attempt because its time is over.
@@ -168,7 +250,7 @@ impl Session {
     /// Returns nothing if it has ended already or time is left.
     #[must_use]
     pub fn expire(&self, rules: &Rules, now: Timestamp) -> Option<Change> {
-        let over = self.running() && now > self.alarm_at(rules);
+        let over = self.running() && now > self.closes_at(rules);
         over.then(|| self.end(EndedBy::Deadline, self.progress.deadline, now))
     }
 }

@@ -19,6 +19,9 @@ fn rules() -> Rules {
     Rules {
         duration_ms: DURATION,
         grace_ms: 500,
+        late_sync_ms: 0,
+        forward_only: false,
+        sections: Vec::new(),
         rounds: vec![
             round(1, OPENS, CLOSES),
             round(2, CLOSES + 1_000, CLOSES * 2),
@@ -60,6 +63,7 @@ fn start(prior: Option<&Session>, now: u64) -> Result<Session, Error> {
         candidate: CandidateId([7; 16]),
         area: "01".to_owned(),
         unit: 0,
+        accommodation: Accommodation::default(),
     };
     let (mut session, change) =
         Session::start(&exam(), &rules(), prior, &ticket, Timestamp(now), paper)?;
@@ -73,26 +77,40 @@ fn answer(seq: u32, position: u32, bits: u32) -> NewAnswer {
         seq,
         position,
         response: Response::Chosen(bits),
+        made_at: None,
     }
 }
 
 fn save(session: &mut Session, answers: &[NewAnswer], now: u64) -> Result<(), Error> {
-    if let Some(change) = session.save_answers(&rules(), shape, answers, Timestamp(now))? {
-        let version = session.version + 1;
-        session.apply(change, version);
-    }
+    save_by(&rules(), session, answers, now)
+}
+
+fn save_by(
+    rules: &Rules,
+    session: &mut Session,
+    answers: &[NewAnswer],
+    now: u64,
+) -> Result<(), Error> {
+    let change = session.save_answers(rules, shape, answers, None, Timestamp(now))?;
+    session.take(change);
     Ok(())
+}
+
+impl Session {
+    /// Applies a change as the engine does after its commit; tells whether there was one.
+    fn take(&mut self, change: Option<Change>) -> bool {
+        let changes = change.is_some();
+        if let Some(change) = change {
+            self.apply(change, self.version + 1);
+        }
+        changes
+    }
 }
 
 fn end(session: &mut Session, now: u64) {
     let (last_seq, chain) = (session.progress.last_seq, session.progress.chain);
     let change = session
-        .submit(
-            last_seq,
-            Some(chain),
-            session.alarm_at(&rules()),
-            Timestamp(now),
-        )
+        .submit(&rules(), last_seq, Some(chain), Timestamp(now))
         .unwrap();
     session.apply(change.unwrap(), session.version + 1);
 }
@@ -177,6 +195,7 @@ fn a_message_with_one_bad_answer_stores_nothing() {
                 seq: 2,
                 position: 0,
                 response: Response::Text("A".to_owned()),
+                made_at: None,
             },
             Error::TypeMismatch { position: 0 },
         ),
@@ -237,9 +256,8 @@ fn the_deadline_ends_an_attempt_at_its_instant_and_only_once() {
 fn a_submission_must_name_the_answers_that_are_stored() {
     let mut session = start(None, OPENS).unwrap();
     save(&mut session, &[answer(1, 0, 1)], OPENS + 1).unwrap();
-    let latest = session.alarm_at(&rules());
     let chain = session.progress.chain;
-    let submit = |seq, chain| session.submit(seq, chain, latest, Timestamp(OPENS + 2));
+    let submit = |seq, chain| session.submit(&rules(), seq, chain, Timestamp(OPENS + 2));
     assert_eq!(
         submit(3, None).unwrap_err(),
         Error::SubmitMismatch { expected_seq: 2 }
@@ -252,7 +270,7 @@ fn a_submission_must_name_the_answers_that_are_stored() {
     session.apply(change, session.version + 1);
     assert!(
         session
-            .submit(1, Some(chain), latest, Timestamp(OPENS + 3))
+            .submit(&rules(), 1, Some(chain), Timestamp(OPENS + 3))
             .unwrap()
             .is_none()
     );
@@ -293,7 +311,8 @@ fn an_organizer_gives_nobody_more_time() {
     let session = start(None, OPENS).unwrap();
     let ended = |now: u64| {
         session
-            .end_by_organizer(&rules(), Timestamp(now))
+            .act(&rules(), Action::End, &cause("a"), Timestamp(now))
+            .unwrap()
             .unwrap()
             .progress
             .ended
@@ -328,6 +347,7 @@ fn attempts_and_devices_without_end_are_refused() {
         candidate: session.candidate,
         area: "01".to_owned(),
         unit: 0,
+        accommodation: Accommodation::default(),
     };
     let next = Session::start(
         &exam(),
@@ -340,5 +360,340 @@ fn attempts_and_devices_without_end_are_refused() {
     assert_eq!(
         next.unwrap_err(),
         Error::AttemptsExhausted { limit: 65_535 }
+    );
+}
+
+fn cause(action_id: &str) -> Arc<Cause> {
+    Arc::new(Cause {
+        action_id: action_id.to_owned(),
+        reason: proto::exam::v1::ReasonCode::TechnicalFault,
+        note: String::new(),
+    })
+}
+
+fn act(session: &mut Session, action: Action, id: &str, now: u64) -> bool {
+    let change = session.act(&rules(), action, &cause(id), Timestamp(now));
+    session.take(change.unwrap())
+}
+
+#[test]
+fn an_accommodation_gives_more_time() {
+    for (time_percent, extra_minutes, expected) in [
+        (100, 0, DURATION),
+        (150, 0, DURATION * 3 / 2),
+        (125, 2, DURATION * 5 / 4 + 120_000),
+    ] {
+        let accommodation = Accommodation {
+            time_percent,
+            extra_minutes,
+        };
+        assert_eq!(accommodation.allotted_ms(DURATION), expected);
+        assert_eq!(accommodation.stretch(DURATION / 4, DURATION), expected / 4);
+    }
+}
+
+#[test]
+fn an_extension_moves_the_deadline_once() {
+    let mut session = start(None, OPENS).unwrap();
+    let extend = Action::Extend { by_ms: 5_000 };
+    assert!(act(&mut session, extend, "a", OPENS + 1));
+    assert!(!act(&mut session, extend, "a", OPENS + 2)); // the same call again
+    assert!(act(&mut session, extend, "b", OPENS + 3));
+    assert_eq!(
+        session.progress.deadline,
+        Timestamp(OPENS + DURATION + 10_000)
+    );
+    let late = OPENS + DURATION + 10_500;
+    save(&mut session, &[answer(1, 0, 1)], late).unwrap();
+    assert!(save(&mut session, &[answer(2, 0, 1)], late + 1).is_err());
+}
+
+#[test]
+fn a_stopped_clock_takes_nothing_and_gives_back_its_time() {
+    let mut session = start(None, OPENS).unwrap();
+    save(&mut session, &[answer(1, 0, 1)], OPENS + 1).unwrap();
+    assert!(act(&mut session, Action::Pause, "a", OPENS + 10_000));
+    assert!(!act(&mut session, Action::Pause, "b", OPENS + 11_000));
+    assert_eq!(
+        save(&mut session, &[answer(2, 0, 2)], OPENS + 20_000),
+        Err(Error::Paused)
+    );
+    assert_eq!(
+        session
+            .submit(&rules(), 1, None, Timestamp(OPENS + 20_000))
+            .unwrap_err(),
+        Error::Paused
+    );
+    // a message that is stored already is known to be
+    save(&mut session, &[answer(1, 0, 1)], OPENS + 20_000).unwrap();
+    assert!(
+        session
+            .expire(&rules(), Timestamp(OPENS + DURATION * 9))
+            .is_none()
+    );
+    assert!(act(&mut session, Action::Resume, "c", OPENS + 40_000));
+    assert_eq!(
+        session.progress.deadline,
+        Timestamp(OPENS + DURATION + 30_000)
+    );
+    save(&mut session, &[answer(2, 0, 2)], OPENS + DURATION + 30_000).unwrap();
+}
+
+#[test]
+fn a_paused_attempt_that_is_ended_counts_until_its_clock_stopped() {
+    let mut session = start(None, OPENS).unwrap();
+    act(&mut session, Action::Pause, "a", OPENS + 10_000);
+    act(&mut session, Action::End, "b", OPENS + DURATION * 3);
+    assert_eq!(
+        session.progress.ended,
+        Some((EndedBy::Organizer, Timestamp(OPENS + 10_000)))
+    );
+}
+
+#[test]
+fn a_voided_attempt_may_be_taken_again_if_the_organizer_says_so() {
+    for may_retake in [false, true] {
+        let mut session = start(None, OPENS).unwrap();
+        end(&mut session, OPENS + 1);
+        let mut session = start(Some(&session), OPENS + 2).unwrap();
+        assert!(act(
+            &mut session,
+            Action::Void { may_retake },
+            "a",
+            OPENS + 3
+        )); // ends it too
+        assert!(session.progress.voided && !session.running());
+        assert!(!act(
+            &mut session,
+            Action::Reopen { time_ms: 1_000 },
+            "b",
+            OPENS + 4
+        ));
+        let next = start(Some(&session), OPENS + 5);
+        assert_eq!(next.is_ok(), may_retake, "two attempts in a round");
+        assert!(act(&mut session, Action::Restore, "c", OPENS + 6));
+        assert_eq!(
+            start(Some(&session), OPENS + 7).unwrap_err(),
+            Error::AttemptsExhausted { limit: 2 }
+        );
+    }
+}
+
+#[test]
+fn a_reopened_attempt_goes_on_with_its_answers() {
+    let mut session = start(None, OPENS).unwrap();
+    save(&mut session, &[answer(1, 0, 1)], OPENS + 1).unwrap();
+    end(&mut session, OPENS + 2);
+    assert!(act(
+        &mut session,
+        Action::Reopen { time_ms: 1_000 },
+        "a",
+        OPENS + 5_000
+    ));
+    assert_eq!(session.progress.deadline, Timestamp(OPENS + DURATION)); // never earlier
+    save(&mut session, &[answer(2, 1, 1)], OPENS + 5_001).unwrap();
+    end(&mut session, OPENS + 5_002);
+    let late = OPENS + DURATION * 2;
+    assert!(act(
+        &mut session,
+        Action::Reopen { time_ms: 1_000 },
+        "b",
+        late
+    ));
+    assert_eq!(session.progress.deadline, Timestamp(late + 1_000));
+    assert!(
+        !act(&mut session, Action::Reopen { time_ms: 1_000 }, "c", late),
+        "it runs"
+    );
+}
+
+#[test]
+fn answers_behind_the_deadline_are_flagged_and_only_those_made_in_time_are_taken_late() {
+    let rules = Rules {
+        late_sync_ms: 10_000,
+        ..rules()
+    };
+    let deadline = OPENS + DURATION;
+    let made = |seq, at| NewAnswer {
+        made_at: Some(Timestamp(at)),
+        ..answer(seq, 0, 1)
+    };
+    #[track_caller]
+    fn check(rules: &Rules, answer: NewAnswer, now: u64, expected: Option<Option<Lateness>>) {
+        let session = start(None, OPENS).unwrap();
+        let change = session
+            .save_answers(rules, shape, &[answer], None, Timestamp(now))
+            .ok()
+            .flatten();
+        let late = change.map(|change| match &change.happenings[..] {
+            [Happening::Answered { late, .. }] => late.map(|(late, _)| late),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(late, expected);
+    }
+    check(&rules, made(1, deadline), deadline, Some(None));
+    check(
+        &rules,
+        answer(1, 0, 1),
+        deadline + 500,
+        Some(Some(Lateness::Grace)),
+    );
+    check(
+        &rules,
+        made(1, deadline),
+        deadline + 10_000,
+        Some(Some(Lateness::LateSync)),
+    );
+    check(&rules, made(1, deadline), deadline + 10_001, None);
+    check(&rules, made(1, deadline + 1), deadline + 1_000, None);
+    check(&rules, made(1, OPENS - 1), deadline + 1_000, None); // made before the start
+    check(&rules, answer(1, 0, 1), deadline + 501, None);
+    let mut session = start(None, OPENS).unwrap();
+    let submitted = session
+        .submit(&rules, 0, None, Timestamp(deadline + 9_000))
+        .unwrap();
+    session.take(submitted);
+    assert_eq!(
+        session.progress.ended,
+        Some((EndedBy::Candidate, Timestamp(deadline + 500)))
+    );
+}
+
+#[test]
+fn forward_only_closes_what_lies_behind() {
+    let rules = Rules {
+        forward_only: true,
+        ..rules()
+    };
+    let mut session = start(None, OPENS).unwrap();
+    save_by(
+        &rules,
+        &mut session,
+        &[answer(1, 0, 1), answer(2, 1, 1), answer(3, 1, 2)],
+        OPENS + 1,
+    )
+    .unwrap();
+    let back = save_by(&rules, &mut session, &[answer(4, 0, 2)], OPENS + 2);
+    assert_eq!(back, Err(Error::ForwardOnly { furthest: 1 }));
+    save_by(&rules, &mut session, &[answer(4, 2, 0b11)], OPENS + 3).unwrap();
+}
+
+fn timed_rules() -> Rules {
+    let section = |end, time_ms| SectionRule { end, time_ms };
+    Rules {
+        sections: vec![section(1, 10_000), section(2, 20_000), section(3, 30_000)],
+        ..rules()
+    }
+}
+
+fn start_timed() -> Session {
+    let ticket = Ticket {
+        candidate: CandidateId([7; 16]),
+        area: "01".to_owned(),
+        unit: 0,
+        accommodation: Accommodation::default(),
+    };
+    let (mut session, change) = Session::start(
+        &exam(),
+        &timed_rules(),
+        None,
+        &ticket,
+        Timestamp(OPENS),
+        paper,
+    )
+    .unwrap();
+    session.apply(change, 1);
+    session
+}
+
+#[test]
+fn sections_follow_each_other_in_their_own_time() {
+    let rules = timed_rules();
+    let mut session = start_timed();
+    assert_eq!(
+        session.section_at(&rules, Timestamp(OPENS + 10_000)),
+        (0, Some(Timestamp(OPENS + 10_000)))
+    );
+    assert_eq!(
+        session.section_at(&rules, Timestamp(OPENS + 10_001)),
+        (1, Some(Timestamp(OPENS + 30_000)))
+    );
+    assert_eq!(
+        session.section_at(&rules, Timestamp(OPENS + 30_001)),
+        (2, Some(Timestamp(OPENS + 60_000)))
+    );
+    save_by(&rules, &mut session, &[answer(1, 0, 1)], OPENS + 10_500).unwrap(); // within its grace
+    let ahead = save_by(&rules, &mut session, &[answer(2, 2, 1)], OPENS + 11_000);
+    assert_eq!(ahead, Err(Error::SectionClosed { section: 1 }));
+    save_by(&rules, &mut session, &[answer(2, 1, 1)], OPENS + 11_000).unwrap(); // time went on by itself
+    let behind = save_by(&rules, &mut session, &[answer(3, 0, 1)], OPENS + 11_001);
+    assert_eq!(behind, Err(Error::SectionClosed { section: 1 }));
+}
+
+#[test]
+fn a_section_is_left_with_all_its_answers_and_never_comes_back() {
+    let rules = timed_rules();
+    let mut session = start_timed();
+    save_by(&rules, &mut session, &[answer(1, 0, 1)], OPENS + 1).unwrap();
+    let enter = |session: &Session, section, last_seq| {
+        session.enter_section(&rules, section, last_seq, None, Timestamp(OPENS + 2))
+    };
+    assert_eq!(
+        enter(&session, 1, 2).unwrap_err(),
+        Error::SubmitMismatch { expected_seq: 2 }
+    );
+    assert_eq!(
+        enter(&session, 2, 1).unwrap_err(),
+        Error::SectionClosed { section: 0 }
+    );
+    let change = enter(&session, 1, 1).unwrap();
+    assert!(session.take(change));
+    assert!(enter(&session, 1, 1).unwrap().is_none()); // the same call again
+    assert_eq!(
+        session.section_at(&rules, Timestamp(OPENS + 3)),
+        (1, Some(Timestamp(OPENS + 20_002)))
+    );
+    assert!(save_by(&rules, &mut session, &[answer(2, 0, 2)], OPENS + 3).is_err());
+}
+
+#[test]
+fn more_time_and_pauses_count_for_the_section_too() {
+    let rules = timed_rules();
+    let mut session = start_timed();
+    let take = |session: &mut Session, action, id: &str, now| {
+        let change = session
+            .act(&rules, action, &cause(id), Timestamp(now))
+            .unwrap();
+        assert!(session.take(change));
+    };
+    take(
+        &mut session,
+        Action::Extend { by_ms: 5_000 },
+        "a",
+        OPENS + 12_000,
+    ); // in the second section
+    take(&mut session, Action::Pause, "b", OPENS + 13_000);
+    assert_eq!(session.section_at(&rules, Timestamp(OPENS + 99_000)).0, 1);
+    take(&mut session, Action::Resume, "c", OPENS + 20_000);
+    let over = OPENS + 30_000 + 5_000 + 7_000;
+    assert_eq!(
+        session.section_at(&rules, Timestamp(over)),
+        (1, Some(Timestamp(over)))
+    );
+}
+
+#[test]
+fn marks_for_review_are_kept_and_cost_nothing_when_they_do_not_change() {
+    let mut session = start(None, OPENS).unwrap();
+    let flag = |session: &Session, flags: &[u8]| {
+        session.save_answers(&rules(), shape, &[], Some(flags), Timestamp(OPENS + 1))
+    };
+    let change = flag(&session, &[0b101]).unwrap();
+    assert!(session.take(change));
+    assert_eq!(session.progress.flags, [0b101]);
+    assert!(flag(&session, &[0b101]).unwrap().is_none());
+    assert!(
+        flag(&session, &[0, 0]).is_err(),
+        "three positions fit one byte"
     );
 }

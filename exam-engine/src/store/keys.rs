@@ -5,8 +5,9 @@
 //! | key | value | expiry | writer |
 //! | --- | --- | --- | --- |
 //! | `kb:{exam:p}:s:<16 bytes>` | hash: `v` version, `h` head, `p` progress, `a<u16 BE>` answers | none while the exam is kept | `commit.lua` |
-//! | `kb:{exam:p}:log` | stream: ids `0-1`, `0-2`, …; field `e` an encoded event | never trimmed yet | `commit.lua` |
+//! | `kb:{exam:p}:log` | stream: ids `0-1`, `0-2`, …; field `e` an encoded event | trimmed from its beginning behind archive and graders | `commit.lua`; `trim_log` |
 //! | `kb:{exam:p}:due` | sorted set: member candidate, score Unix milliseconds | members leave with the end | `commit.lua` |
+//! | `kb:{exam:p}:barrier` | empty text, class `replicated` only: WAIT proves the reads before this write | overwritten | reads of records and log |
 //!
 //! Embedded (keyspaces of one fjall database; big-endian, so that byte order is key order). An exam is its number, given
 //! at its first commit, so that the keys written for an answer are at most 20 bytes: fjall keeps those in place, and its
@@ -48,18 +49,27 @@ pub(super) fn parse_field(name: &[u8]) -> Option<Field> {
     }
 }
 
+/// Returns what stands between the braces of all keys of a partition.
+pub(super) fn redis_tag(exam: &ExamId, partition: u32) -> String {
+    format!("{exam}:{partition}")
+}
+
 pub(super) fn redis_record(key: &SessionKey) -> Vec<u8> {
-    let mut name = format!("kb:{{{}:{}}}:s:", key.exam, key.partition).into_bytes();
+    let mut name = format!("kb:{{{}}}:s:", redis_tag(&key.exam, key.partition)).into_bytes();
     name.extend_from_slice(&key.candidate.0);
     name
 }
 
 pub(super) fn redis_log(exam: &ExamId, partition: u32) -> String {
-    format!("kb:{{{exam}:{partition}}}:log")
+    format!("kb:{{{}}}:log", redis_tag(exam, partition))
 }
 
 pub(super) fn redis_due(exam: &ExamId, partition: u32) -> String {
-    format!("kb:{{{exam}:{partition}}}:due")
+    format!("kb:{{{}}}:due", redis_tag(exam, partition))
+}
+
+pub(super) fn redis_barrier(exam: &ExamId, partition: u32) -> String {
+    format!("kb:{{{}}}:barrier", redis_tag(exam, partition))
 }
 
 /// Number of an exam in the embedded store.

@@ -15,7 +15,8 @@ use crate::{
     clock::Timestamp,
     id::CandidateId,
     session::{
-        Alarm, Chain, Change, EndedBy, Happening, Head, Progress, Response, Session, StoredAnswer,
+        Accommodation, Alarm, Cause, Chain, Change, EndedBy, Happening, Head, Lateness, Progress,
+        Response, Session, StoredAnswer,
     },
 };
 
@@ -40,6 +41,15 @@ struct HeadRecord {
     started_at_ms: u64,
     #[prost(fixed64, tag = "7")]
     form_code: u64,
+    /// 0 is 100.
+    #[prost(uint32, tag = "8")]
+    time_percent: u32,
+    #[prost(uint32, tag = "9")]
+    extra_minutes: u32,
+    #[prost(uint32, tag = "10")]
+    retakes_in_all: u32,
+    #[prost(uint32, tag = "11")]
+    retakes_in_round: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -56,6 +66,22 @@ struct ProgressRecord {
     ended_by: i32,
     #[prost(uint64, tag = "6")]
     ended_at_ms: u64,
+    #[prost(uint64, optional, tag = "7")]
+    paused_at_ms: Option<u64>,
+    #[prost(uint32, tag = "8")]
+    section: u32,
+    #[prost(uint64, optional, tag = "9")]
+    section_deadline_ms: Option<u64>,
+    #[prost(uint32, tag = "10")]
+    furthest: u32,
+    #[prost(bytes = "vec", tag = "11")]
+    flags: Vec<u8>,
+    #[prost(bool, tag = "12")]
+    voided: bool,
+    #[prost(bool, tag = "13")]
+    may_retake: bool,
+    #[prost(fixed64, repeated, tag = "14")]
+    actions: Vec<u64>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -104,18 +130,7 @@ pub(crate) fn ended_by_to_wire(by: EndedBy) -> wire::EndedBy {
 /// Turns a change into the step that the store takes.
 #[must_use]
 pub fn encode_change(session: &Session, change: &Change) -> Commit {
-    let progress = ProgressRecord {
-        epoch: change.progress.epoch,
-        deadline_ms: change.progress.deadline.0,
-        last_seq: change.progress.last_seq,
-        chain: Bytes::copy_from_slice(&change.progress.chain),
-        ended_by: change
-            .progress
-            .ended
-            .map_or(wire::EndedBy::Unspecified, |(by, _)| ended_by_to_wire(by))
-            .into(),
-        ended_at_ms: change.progress.ended.map_or(0, |(_, at)| at.0),
-    };
+    let progress = encode_progress(&change.progress);
     let mut fields = vec![(Field::Progress, progress.encode_to_vec().into())];
     if let Some(head) = &change.new_head {
         fields.push((Field::Head, encode_head(head)));
@@ -151,6 +166,28 @@ pub fn encode_change(session: &Session, change: &Change) -> Commit {
     }
 }
 
+fn encode_progress(progress: &Progress) -> ProgressRecord {
+    ProgressRecord {
+        epoch: progress.epoch,
+        deadline_ms: progress.deadline.0,
+        last_seq: progress.last_seq,
+        chain: Bytes::copy_from_slice(&progress.chain),
+        ended_by: progress
+            .ended
+            .map_or(wire::EndedBy::Unspecified, |(by, _)| ended_by_to_wire(by))
+            .into(),
+        ended_at_ms: progress.ended.map_or(0, |(_, at)| at.0),
+        paused_at_ms: progress.paused_at.map(|at| at.0),
+        section: u32::from(progress.section),
+        section_deadline_ms: progress.section_deadline.map(|at| at.0),
+        furthest: u32::from(progress.furthest),
+        flags: progress.flags.clone(),
+        voided: progress.voided,
+        may_retake: progress.may_retake,
+        actions: progress.actions.clone(),
+    }
+}
+
 fn encode_head(head: &Head) -> Bytes {
     HeadRecord {
         attempt: head.attempt,
@@ -160,61 +197,153 @@ fn encode_head(head: &Head) -> Bytes {
         unit: head.unit,
         started_at_ms: head.started_at.0,
         form_code: u64::from_le_bytes(head.form_code),
+        time_percent: percent_to_wire(head.accommodation),
+        extra_minutes: u32::from(head.accommodation.extra_minutes),
+        retakes_in_all: head.retakes.0,
+        retakes_in_round: head.retakes.1,
     }
     .encode_to_vec()
     .into()
 }
 
+/// 100 is not written: almost everybody has it.
+fn percent_to_wire(accommodation: Accommodation) -> u32 {
+    match accommodation.time_percent {
+        100 => 0,
+        percent => u32::from(percent),
+    }
+}
+
 fn encode_event(session: &Session, change: &Change, happening: &Happening) -> Bytes {
     let head = change.new_head.as_ref().unwrap_or(&session.head);
-    let progress = &change.progress;
-    let kind = match happening {
-        Happening::Started => event::Kind::Started(wire::Started {
-            round: head.round,
-            area: head.area.clone(),
-            unit: head.unit,
-            deadline_ms: progress.deadline.0,
-            item_ids: session
-                .paper
-                .entries
-                .iter()
-                .map(|entry| entry.item_id)
-                .collect(),
-            option_order: session.paper.option_order.clone(),
-            form_code: Bytes::copy_from_slice(&head.form_code),
-            repaired: session.paper.repaired,
-        }),
+    wire::Event {
+        candidate: Bytes::copy_from_slice(&session.candidate.0),
+        attempt: head.attempt,
+        epoch: change.progress.epoch,
+        at_ms: change.at.0,
+        kind: Some(event_kind(session, head, &change.progress, happening)),
+    }
+    .encode_to_vec()
+    .into()
+}
+
+fn event_kind(
+    session: &Session,
+    head: &Head,
+    progress: &Progress,
+    happening: &Happening,
+) -> event::Kind {
+    let deadline_ms = progress.deadline.0;
+    let section_deadline_ms = progress.section_deadline.map_or(0, |at| at.0);
+    match happening {
+        Happening::Started => event::Kind::Started(started(session, head, progress)),
         Happening::Answered {
             seq,
             position,
             response,
+            late,
         } => event::Kind::Answered(wire::Answered {
             seq: *seq,
             position: u32::from(*position),
             response: Some(response_to_wire(response)),
+            lateness: late
+                .map_or(wire::Lateness::Unspecified, |(late, _)| {
+                    lateness_to_wire(late)
+                })
+                .into(),
+            made_at_ms: late.map_or(0, |(_, made_at)| made_at.0),
         }),
         Happening::TakenOver => event::Kind::TakenOver(wire::TakenOver {
             epoch: progress.epoch,
         }),
-        Happening::Ended => {
+        Happening::SectionEntered {
+            section,
+            entered_at,
+            deadline,
+        } => event::Kind::SectionEntered(wire::SectionEntered {
+            section: u32::from(*section),
+            entered_at_ms: entered_at.0,
+            deadline_ms: deadline.map_or(0, |at| at.0),
+        }),
+        Happening::Flagged => event::Kind::Flagged(wire::Flagged {
+            flags: progress.flags.clone().into(),
+        }),
+        Happening::Ended(cause) => {
             let (by, at) = progress.ended.expect("an ended attempt says by whom");
             event::Kind::Ended(wire::Ended {
                 by: ended_by_to_wire(by).into(),
                 last_seq: progress.last_seq,
                 chain: Bytes::copy_from_slice(&progress.chain),
                 ended_at_ms: at.0,
+                cause: cause.as_deref().map(cause_to_wire),
             })
         }
-    };
-    wire::Event {
-        candidate: Bytes::copy_from_slice(&session.candidate.0),
-        attempt: head.attempt,
-        epoch: progress.epoch,
-        at_ms: change.at.0,
-        kind: Some(kind),
+        Happening::Extended { by_ms, cause } => event::Kind::Extended(wire::Extended {
+            by_ms: *by_ms,
+            deadline_ms,
+            section_deadline_ms,
+            cause: Some(cause_to_wire(cause)),
+        }),
+        Happening::Paused(cause) => event::Kind::Paused(wire::Paused {
+            cause: Some(cause_to_wire(cause)),
+        }),
+        Happening::Resumed { paused_ms, cause } => event::Kind::Resumed(wire::Resumed {
+            paused_ms: *paused_ms,
+            deadline_ms,
+            section_deadline_ms,
+            cause: Some(cause_to_wire(cause)),
+        }),
+        Happening::Voided(cause) => event::Kind::Voided(wire::Voided {
+            may_retake: progress.may_retake,
+            cause: Some(cause_to_wire(cause)),
+        }),
+        Happening::Restored(cause) => event::Kind::Restored(wire::Restored {
+            cause: Some(cause_to_wire(cause)),
+        }),
+        Happening::Reopened { idle_ms, cause } => event::Kind::Reopened(wire::Reopened {
+            deadline_ms,
+            section_deadline_ms,
+            idle_ms: *idle_ms,
+            last_seq: progress.last_seq,
+            option_order: session.paper.option_order.clone(),
+            cause: Some(cause_to_wire(cause)),
+        }),
     }
-    .encode_to_vec()
-    .into()
+}
+
+fn started(session: &Session, head: &Head, progress: &Progress) -> wire::Started {
+    wire::Started {
+        round: head.round,
+        area: head.area.clone(),
+        unit: head.unit,
+        deadline_ms: progress.deadline.0,
+        item_ids: session
+            .paper
+            .entries
+            .iter()
+            .map(|entry| entry.item_id)
+            .collect(),
+        option_order: session.paper.option_order.clone(),
+        form_code: Bytes::copy_from_slice(&head.form_code),
+        repaired: session.paper.repaired,
+        time_percent: percent_to_wire(head.accommodation),
+        extra_minutes: u32::from(head.accommodation.extra_minutes),
+    }
+}
+
+fn lateness_to_wire(late: Lateness) -> wire::Lateness {
+    match late {
+        Lateness::Grace => wire::Lateness::Grace,
+        Lateness::LateSync => wire::Lateness::LateSync,
+    }
+}
+
+fn cause_to_wire(cause: &Cause) -> wire::Cause {
+    wire::Cause {
+        action_id: cause.action_id.clone(),
+        reason: cause.reason.into(),
+        note: cause.note.clone(),
+    }
 }
 
 /// Reads a session; `draw` makes the paper of an attempt anew.
@@ -262,6 +391,15 @@ pub fn decode_session(
             unit: head.unit,
             started_at: Timestamp(head.started_at_ms),
             form_code,
+            accommodation: Accommodation {
+                time_percent: small(if head.time_percent == 0 {
+                    100
+                } else {
+                    head.time_percent
+                })?,
+                extra_minutes: small(head.extra_minutes)?,
+            },
+            retakes: (head.retakes_in_all, head.retakes_in_round),
         },
     };
     for (position, answer) in answers {
@@ -296,7 +434,19 @@ fn decode_progress(record: &ProgressRecord) -> Result<Progress, Corrupt> {
         last_seq: record.last_seq,
         chain,
         ended,
+        paused_at: record.paused_at_ms.map(Timestamp),
+        section: small(record.section)?,
+        section_deadline: record.section_deadline_ms.map(Timestamp),
+        furthest: small(record.furthest)?,
+        flags: record.flags.clone(),
+        voided: record.voided,
+        may_retake: record.may_retake,
+        actions: record.actions.clone(),
     })
+}
+
+fn small(number: u32) -> Result<u16, Corrupt> {
+    u16::try_from(number).map_err(|_| Corrupt(format!("{number} is out of range")))
 }
 
 #[cfg(test)]

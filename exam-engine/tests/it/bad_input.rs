@@ -24,6 +24,7 @@ async fn check_answers(server: TestServer) {
         response: Some(Response {
             value: Some(Value::Text("A".to_owned())),
         }),
+        ..Answer::default()
     };
     let table = [
         (
@@ -90,6 +91,7 @@ async fn check_answers(server: TestServer) {
         response: Some(Response {
             value: Some(Value::Text("x".repeat(200_000))),
         }),
+        ..Answer::default()
     };
     let status = sitting.send(vec![huge]).await.unwrap_err();
     assert_eq!(

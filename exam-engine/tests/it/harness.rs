@@ -276,7 +276,10 @@ impl Sitting {
         &mut self,
         answers: Vec<Answer>,
     ) -> Result<SaveAnswersResponse, Status> {
-        let request = self.request(SaveAnswersRequest { answers });
+        let request = self.request(SaveAnswersRequest {
+            answers,
+            ..SaveAnswersRequest::default()
+        });
         Ok(self.client.save_answers(request).await?.into_inner())
     }
 
@@ -297,6 +300,7 @@ pub(crate) fn choice(seq: u32, position: u32, shown: u32) -> Answer {
         response: Some(proto::exam::v1::Response {
             value: Some(Value::Chosen(1 << shown)),
         }),
+        ..Answer::default()
     }
 }
 
@@ -304,7 +308,7 @@ pub(crate) fn code_request(person: u8, area: &str) -> CodeRequest {
     CodeRequest {
         candidate: vec![person; 16].into(),
         area: area.to_owned(),
-        unit: 0,
+        ..CodeRequest::default()
     }
 }
 

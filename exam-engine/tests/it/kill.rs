@@ -107,6 +107,7 @@ async fn answer_until_killed(channel: Channel, person: u8, code: String) -> Vec<
         let request = bearer(
             SaveAnswersRequest {
                 answers: vec![choice(seq, position, shown)],
+                ..SaveAnswersRequest::default()
             },
             &started.session_token,
         );
@@ -190,7 +191,7 @@ async fn logged(process: &Process, service_token: &str) -> Log {
                 Kind::Started(started) => log.start(person, event.attempt, &started),
                 Kind::Answered(answered) => log.answer(person, answered),
                 Kind::TakenOver(_) => {} // after each kill
-                Kind::Ended(ended) => panic!("nobody ends: {ended:?}"),
+                other => panic!("nobody does this: {other:?}"),
             }
         }
     }

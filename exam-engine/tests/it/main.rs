@@ -2,12 +2,17 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod actions;
 mod bad_input;
 mod command_line;
+mod failover;
 mod faults;
 mod harness;
 mod kill;
+mod redis_access;
+mod redis_group;
 mod redis_server;
+mod redis_store;
 mod rpc_coverage;
 mod sim;
 mod sitting;

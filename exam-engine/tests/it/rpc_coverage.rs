@@ -31,6 +31,8 @@ fn allowed(method: &str) -> &'static [Caller] {
         "/exam.v1.CandidateService/GetPaper"
         | "/exam.v1.CandidateService/SaveAnswers"
         | "/exam.v1.CandidateService/SubmitAttempt"
+        | "/exam.v1.CandidateService/PollSession"
+        | "/exam.v1.CandidateService/EnterSection"
         | "/exam.v1.CandidateService/GetSession"
         | "/exam.v1.CandidateService/GetResult" => &[Candidate],
         "/exam.v1.OrganizerService/CreateExam"
@@ -40,6 +42,8 @@ fn allowed(method: &str) -> &'static [Caller] {
         | "/exam.v1.OrganizerService/GetExam"
         | "/exam.v1.OrganizerService/ListExams"
         | "/exam.v1.OrganizerService/IssueCodes"
+        | "/exam.v1.OrganizerService/ActOnAttempts"
+        | "/exam.v1.OrganizerService/CompensateOutage"
         | "/exam.v1.OrganizerService/WatchExam"
         | "/exam.v1.OrganizerService/GetStandings"
         | "/exam.v1.OrganizerService/ExportExam" => &[Organizer],

@@ -1,11 +1,12 @@
 //! A deterministic simulation: real engines over a store in memory that fails, on one thread, in paused time.
 //!
 //! A seed decides everything: delays, lost and doubled calls, crashes of engines, partitions from the store, commits whose
-//! answer is lost, clocks that differ, devices that take over. Afterwards the log is judged ([`judge`]). One seed gives one
+//! answer is lost, clocks that differ, devices that take over, organizers who give time, stop clocks and reopen. Afterwards the log is judged ([`judge`]). One seed gives one
 //! trace. `SIM_SEED=…` replays one seed, `SIM_SEEDS=…` runs so many.
 
 mod device;
 mod judge;
+mod organizer;
 mod store;
 
 use std::{
@@ -22,7 +23,7 @@ use exam_engine::{
     engine::Engine,
     id::CandidateId,
     secrets::Secrets,
-    session::Ticket,
+    session::{Accommodation, Ticket},
 };
 use rand_chacha::{
     ChaCha12Rng,
@@ -115,6 +116,7 @@ static TEMPLATE: LazyLock<Template> = LazyLock::new(|| {
                 candidate: CandidateId([person; 16]),
                 area: "01".to_owned(),
                 unit: 0,
+                accommodation: Accommodation::default(),
             })
             .collect();
         let codes = engine.issue_codes(EXAM, &persons).unwrap();
@@ -235,6 +237,7 @@ async fn contest(seed: u64, fault: Fault, homes: &[PathBuf]) -> Outcome {
         dice: dice.clone(),
         processes: Rc::new(RefCell::new((0..N_ENGINES).map(boot).collect())),
     };
+    let mut organizer = organizer::Organizer::default();
     let acknowledged = Rc::new(RefCell::new(Acknowledged::default()));
     let devices: Vec<JoinHandle<()>> = (0..N_PERSONS)
         .map(|person| {
@@ -252,7 +255,7 @@ async fn contest(seed: u64, fault: Fault, homes: &[PathBuf]) -> Outcome {
     {
         tokio::time::sleep(Duration::from_millis(200 + dice.below(2_000))).await;
         let number = usize::try_from(dice.below(N_ENGINES as u64)).unwrap();
-        match dice.below(4) {
+        match dice.below(6) {
             0 => {
                 world.processes.borrow()[number].crash();
                 // A crash frees the folder; here the old engine lives on in calls that will hear nothing.
@@ -265,6 +268,7 @@ async fn contest(seed: u64, fault: Fault, homes: &[PathBuf]) -> Outcome {
                 tokio::time::sleep(Duration::from_millis(dice.below(3_000))).await;
                 store.cut(number, false);
             }
+            2 | 3 => organizer.act(&world).await,
             _ => {}
         }
     }
@@ -275,7 +279,12 @@ async fn contest(seed: u64, fault: Fault, homes: &[PathBuf]) -> Outcome {
         }
     }
     (0..N_ENGINES).for_each(|number| store.cut(number, false));
-    tokio::time::sleep(Duration::from_millis(DURATION_MS + GRACE_MS + 5_000)).await; // every deadline passes
+    organizer.resume_all(&world).await;
+    // every deadline passes, with all extensions
+    tokio::time::sleep(Duration::from_millis(
+        DURATION_MS + GRACE_MS + organizer.given_ms + 5_000,
+    ))
+    .await;
     let acknowledged = acknowledged.take();
     let engine = Arc::clone(&world.processes.borrow()[0].engine);
     let entries = store.entries();

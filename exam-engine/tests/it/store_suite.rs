@@ -1,4 +1,4 @@
-//! What every live store must do, run against both.
+//! What every live store must do, run against all: embedded, Redis, Valkey, behind Sentinels, in a cluster.
 
 use std::sync::Arc;
 
@@ -6,10 +6,15 @@ use bytes::Bytes;
 use exam_engine::{
     clock::{Clock, SystemClock, Timestamp},
     id::{CandidateId, ExamId, SessionKey},
-    store::{AlarmChange, Commit, EmbeddedStore, Error, Field, RedisStore, SessionStore},
+    store::{
+        AlarmChange, Commit, EmbeddedStore, Error, Field, RedisOptions, RedisStore, SessionStore,
+    },
 };
 
-use crate::redis_server::RedisServer;
+use crate::{
+    redis_group::{Cluster, SentinelGroup},
+    redis_server::{DURABLE, RedisServer, valkey_program},
+};
 
 /// A store with whatever must live as long.
 struct Opened {
@@ -38,8 +43,50 @@ async fn redis() -> Opened {
     }
 }
 
+async fn valkey() -> Option<Opened> {
+    let server = RedisServer::on_socket(&valkey_program()?, &DURABLE);
+    let store = RedisStore::connect(&server.url(), false).await.unwrap();
+    Some(Opened {
+        store: Arc::new(store),
+        _redis: Some(server),
+        _folder: tempfile::tempdir().unwrap(),
+    })
+}
+
+/// Returns a store of a class on servers that lived before: what was there is deleted.
+async fn again(url: &str, servers: &[RedisServer], replicated: bool) -> Opened {
+    for server in servers {
+        if server.info("replication").contains("role:master") {
+            server.tell(&["FLUSHALL"]);
+        }
+    }
+    let options = RedisOptions {
+        replicated,
+        ..RedisOptions::default()
+    };
+    Opened {
+        store: Arc::new(RedisStore::open(url, options).await.unwrap()),
+        _redis: None,
+        _folder: tempfile::tempdir().unwrap(),
+    }
+}
+
 macro_rules! suite {
     ($($name:ident),* $(,)?) => {
+        /// Groups of servers take long to start, so all tests share one; each in both classes.
+        async fn all_on(url: &str, servers: &[RedisServer]) {
+            for replicated in [false, true] {
+                $(
+                    eprintln!("{}, replicated: {replicated}", stringify!($name));
+                    $name(again(url, servers, replicated).await).await;
+                )*
+            }
+        }
+        mod on_valkey {
+            $(#[tokio::test(flavor = "multi_thread")] async fn $name() {
+                if let Some(opened) = super::valkey().await { super::$name(opened).await; }
+            })*
+        }
         mod on_embedded { $(#[tokio::test(flavor = "multi_thread")] async fn $name() { super::$name(super::embedded().await).await; })* }
         mod on_redis { $(#[tokio::test(flavor = "multi_thread")] async fn $name() { super::$name(super::redis().await).await; })* }
     };
@@ -54,6 +101,18 @@ suite!(
     of_many_writers_one_wins_each_version,
     exams_do_not_meet,
 );
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_of_it_behind_sentinels() {
+    let group = SentinelGroup::start();
+    all_on(&group.url(), &group.servers).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_of_it_in_a_cluster() {
+    let cluster = Cluster::start();
+    all_on(&cluster.url(), &cluster.servers).await;
+}
 
 fn exam(name: &str) -> ExamId {
     ExamId::parse(name).unwrap()

@@ -66,15 +66,8 @@ impl Fold {
         }
         let partition = partition_of(&id, self.package.n_partitions());
         let who = self.welcome(id, partition, running.map(Box::new), finished);
-        let person = &self.persons[who as usize];
-        let mut counted = 0;
-        for later in 1..person.finished.len() {
-            let (old, new) = (&person.finished[counted], &person.finished[later]);
-            if self.counts_rather(person, old, new) {
-                counted = later;
-            }
-        }
-        self.persons[who as usize].counted_idx = u32::try_from(counted).ok()?;
+        let counted = self.find_counted(&self.persons[who as usize]);
+        self.persons[who as usize].counted_idx = counted;
         Some(())
     }
 

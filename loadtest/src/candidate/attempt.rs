@@ -110,6 +110,7 @@ impl Attempt {
             seq,
             position: item.position,
             response,
+            ..Answer::default()
         })
     }
 

@@ -9,8 +9,9 @@ use std::{
 };
 
 use proto::exam::v1::{
-    GetPaperResponse, GetResultResponse, GetServerTimeRequest, GetServerTimeResponse,
-    GetSessionResponse, Receipt, ShownItem, ShownOption, ShownSection, SubmitAttemptResponse,
+    EnterSectionRequest, EnterSectionResponse, GetPaperResponse, GetResultResponse,
+    GetServerTimeRequest, GetServerTimeResponse, GetSessionResponse, PollSessionRequest,
+    PollSessionResponse, Receipt, ShownItem, ShownOption, ShownSection, SubmitAttemptResponse,
     candidate_service_server::{CandidateService, CandidateServiceServer},
 };
 use tonic::{Code, Request, Response as GrpcResponse, transport::server::TcpIncoming};
@@ -200,7 +201,22 @@ impl CandidateService for Engine {
         self.reply(SubmitAttemptResponse {
             receipt: stored.chain.as_ref().map(|chain| self.receipt(chain)),
             session: Some(self.session(&stored)),
+            slip: String::new(),
         })
+    }
+
+    async fn poll_session(
+        &self,
+        _: Request<PollSessionRequest>,
+    ) -> Result<GrpcResponse<PollSessionResponse>, Status> {
+        self.reply(PollSessionResponse::default())
+    }
+
+    async fn enter_section(
+        &self,
+        _: Request<EnterSectionRequest>,
+    ) -> Result<GrpcResponse<EnterSectionResponse>, Status> {
+        self.reply(EnterSectionResponse::default())
     }
 
     async fn get_session(

@@ -8,10 +8,11 @@ use std::{process::ExitCode, time::Duration};
 use anyhow::{Context, Result, ensure};
 use prost::{Message, bytes::Bytes};
 use proto::exam::v1::{
-    Answered, DurabilityClass, Event, GetPaperRequest, GetPaperResponse, GetResultRequest,
-    GetResultResponse, GetServerTimeRequest, GetServerTimeResponse, GetSessionRequest,
-    GetSessionResponse, Receipt, SaveAnswersRequest, SaveAnswersResponse, StartAttemptRequest,
-    StartAttemptResponse, SubmitAttemptRequest, SubmitAttemptResponse,
+    Answered, DurabilityClass, EnterSectionRequest, EnterSectionResponse, Event, GetPaperRequest,
+    GetPaperResponse, GetResultRequest, GetResultResponse, GetServerTimeRequest,
+    GetServerTimeResponse, GetSessionRequest, GetSessionResponse, PollSessionRequest,
+    PollSessionResponse, Receipt, SaveAnswersRequest, SaveAnswersResponse, SessionState,
+    StartAttemptRequest, StartAttemptResponse, SubmitAttemptRequest, SubmitAttemptResponse,
     candidate_service_server::{CandidateService, CandidateServiceServer},
     event::Kind,
 };
@@ -164,6 +165,7 @@ fn event(candidate: &[u8; 16], answer: proto::exam::v1::Answer) -> Event {
             seq: answer.seq,
             position: answer.position,
             response: answer.response,
+            ..Answered::default()
         })),
     }
 }
@@ -181,6 +183,10 @@ fn reply(seq: u32) -> SaveAnswersResponse {
         deadline_ms: SOME_MS,
         now_ms: SOME_MS,
         next_poll_ms: 2_000,
+        state: Some(SessionState {
+            deadline_ms: SOME_MS,
+            ..SessionState::default()
+        }),
     }
 }
 
@@ -226,6 +232,20 @@ impl CandidateService for Bare {
         &self,
         _: Request<GetPaperRequest>,
     ) -> Result<Response<GetPaperResponse>, Status> {
+        Err(unanswered())
+    }
+
+    async fn poll_session(
+        &self,
+        _: Request<PollSessionRequest>,
+    ) -> Result<Response<PollSessionResponse>, Status> {
+        Err(unanswered())
+    }
+
+    async fn enter_section(
+        &self,
+        _: Request<EnterSectionRequest>,
+    ) -> Result<Response<EnterSectionResponse>, Status> {
         Err(unanswered())
     }
 

@@ -71,7 +71,8 @@ impl Log {
             }
             Some(Kind::Ended(ended)) => logged.ended = Some(ended),
             Some(Kind::Started(started)) => logged.area = started.area,
-            Some(Kind::TakenOver(_)) | None => {}
+            Some(Kind::Reopened(_)) => logged.ended = None,
+            _ => {}
         }
     }
 
@@ -108,6 +109,7 @@ mod tests {
                 seq,
                 position,
                 response: None,
+                ..Answered::default()
             };
             let entry = LogEntry {
                 event: Some(Event {

@@ -12,6 +12,16 @@ pub struct Round {
     #[prost(uint64, tag = "3")]
     pub closes_at_ms: u64,
 }
+/// The time of one section.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SectionTime {
+    /// Number in the blueprint, from 0.
+    #[prost(uint32, tag = "1")]
+    pub section: u32,
+    /// Milliseconds, at least 1,000.
+    #[prost(uint64, tag = "2")]
+    pub time_ms: u64,
+}
 /// How many persons of one area are expected.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AreaCount {
@@ -58,6 +68,17 @@ pub struct ExamRules {
     /// Expected persons by area; areas without an entry count as 0.
     #[prost(message, repeated, tag = "11")]
     pub registered: ::prost::alloc::vec::Vec<AreaCount>,
+    /// Which answers may still be changed.
+    #[prost(enumeration = "Navigation", tag = "13")]
+    pub navigation: i32,
+    /// Sections with a time of their own. With any, sections are taken in order and one left is closed; one without an entry
+    /// lasts until the candidate goes on. Their sum is at most duration_ms.
+    #[prost(message, repeated, tag = "14")]
+    pub section_times: ::prost::alloc::vec::Vec<SectionTime>,
+    /// Answers that a device made in time but could not send are accepted, flagged, this long after the deadline,
+    /// milliseconds, at most 1 h; 0 for not at all. Attempts of silent devices end this much later.
+    #[prost(uint64, tag = "15")]
+    pub late_sync_ms: u64,
 }
 /// What an organizer asks for.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -102,6 +123,9 @@ pub struct Exam {
     /// Highest number of items on one paper.
     #[prost(uint32, tag = "6")]
     pub n_items: u32,
+    /// Ed25519 key that slips of submission are verified with, 32 bytes; empty before publication.
+    #[prost(bytes = "bytes", tag = "7")]
+    pub slip_key: ::prost::bytes::Bytes,
 }
 /// One key of the ranking rule; the rule is an ordered list of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -218,6 +242,39 @@ impl ResultPolicy {
         }
     }
 }
+/// Which answers a candidate may still change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Navigation {
+    /// Read as free.
+    Unspecified = 0,
+    /// Any position of the present section.
+    Free = 1,
+    /// The position answered last and those behind it.
+    ForwardOnly = 2,
+}
+impl Navigation {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "NAVIGATION_UNSPECIFIED",
+            Self::Free => "NAVIGATION_FREE",
+            Self::ForwardOnly => "NAVIGATION_FORWARD_ONLY",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "NAVIGATION_UNSPECIFIED" => Some(Self::Unspecified),
+            "NAVIGATION_FREE" => Some(Self::Free),
+            "NAVIGATION_FORWARD_ONLY" => Some(Self::ForwardOnly),
+            _ => None,
+        }
+    }
+}
 /// Where an exam stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -326,6 +383,12 @@ pub enum ErrorCode {
     TooManyAnswers = 29,
     /// The token is missing, damaged, expired or of another exam; start again with the access code.
     TokenInvalid = 30,
+    /// An organizer has stopped the clock; keep the answers and send them when it goes on.
+    AttemptPaused = 40,
+    /// Only the position answered last and those behind it may be answered; metadata "position" is that one.
+    NavigationForwardOnly = 41,
+    /// The section is not the present one; metadata "section" is that one.
+    SectionClosed = 42,
 }
 impl ErrorCode {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -365,6 +428,9 @@ impl ErrorCode {
             Self::SubmitMismatch => "ERROR_CODE_SUBMIT_MISMATCH",
             Self::TooManyAnswers => "ERROR_CODE_TOO_MANY_ANSWERS",
             Self::TokenInvalid => "ERROR_CODE_TOKEN_INVALID",
+            Self::AttemptPaused => "ERROR_CODE_ATTEMPT_PAUSED",
+            Self::NavigationForwardOnly => "ERROR_CODE_NAVIGATION_FORWARD_ONLY",
+            Self::SectionClosed => "ERROR_CODE_SECTION_CLOSED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -401,6 +467,9 @@ impl ErrorCode {
             "ERROR_CODE_SUBMIT_MISMATCH" => Some(Self::SubmitMismatch),
             "ERROR_CODE_TOO_MANY_ANSWERS" => Some(Self::TooManyAnswers),
             "ERROR_CODE_TOKEN_INVALID" => Some(Self::TokenInvalid),
+            "ERROR_CODE_ATTEMPT_PAUSED" => Some(Self::AttemptPaused),
+            "ERROR_CODE_NAVIGATION_FORWARD_ONLY" => Some(Self::NavigationForwardOnly),
+            "ERROR_CODE_SECTION_CLOSED" => Some(Self::SectionClosed),
             _ => None,
         }
     }
@@ -427,6 +496,19 @@ pub mod response {
         #[prost(bytes, tag = "3")]
         Sequence(::prost::bytes::Bytes),
     }
+}
+/// What stands behind an organizer's action.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Cause {
+    /// Chosen by the caller, 1 to 40 characters; the same id is applied to an attempt once, so a call may be repeated.
+    #[prost(string, tag = "1")]
+    pub action_id: ::prost::alloc::string::String,
+    /// Why.
+    #[prost(enumeration = "ReasonCode", tag = "2")]
+    pub reason: i32,
+    /// In words, at most 200 bytes.
+    #[prost(string, tag = "3")]
+    pub note: ::prost::alloc::string::String,
 }
 /// An attempt started, with the paper that was drawn for it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -455,6 +537,12 @@ pub struct Started {
     /// The draw met no acceptable paper within its tries and repaired one.
     #[prost(bool, tag = "8")]
     pub repaired: bool,
+    /// Accommodation: time in percent of the rules' duration; 0 is 100.
+    #[prost(uint32, tag = "9")]
+    pub time_percent: u32,
+    /// Accommodation: minutes on top.
+    #[prost(uint32, tag = "10")]
+    pub extra_minutes: u32,
 }
 /// One answer was stored.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -468,6 +556,12 @@ pub struct Answered {
     /// What was answered.
     #[prost(message, optional, tag = "3")]
     pub response: ::core::option::Option<Response>,
+    /// Whether it came behind the deadline of its section or of the attempt.
+    #[prost(enumeration = "Lateness", tag = "4")]
+    pub lateness: i32,
+    /// When the device says it was made, Unix milliseconds; only of late ones. Evidence, no proof.
+    #[prost(uint64, tag = "5")]
+    pub made_at_ms: u64,
 }
 /// Another device took the attempt over.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -491,6 +585,107 @@ pub struct Ended {
     /// Unix milliseconds at which the attempt counts as ended: the submission, or the deadline.
     #[prost(uint64, tag = "4")]
     pub ended_at_ms: u64,
+    /// Set when an organizer ended it.
+    #[prost(message, optional, tag = "5")]
+    pub cause: ::core::option::Option<Cause>,
+}
+/// A section of an exam whose sections have their own time began.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SectionEntered {
+    /// Number in the blueprint, from 0.
+    #[prost(uint32, tag = "1")]
+    pub section: u32,
+    /// Unix milliseconds; when it began.
+    #[prost(uint64, tag = "2")]
+    pub entered_at_ms: u64,
+    /// Unix milliseconds; when its time is over, 0 if only the attempt's deadline ends it.
+    #[prost(uint64, tag = "3")]
+    pub deadline_ms: u64,
+}
+/// The candidate's marks for review changed; the newest set stands.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Flagged {
+    /// Bit i of byte i / 8, from the lowest, is the position i.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub flags: ::prost::bytes::Bytes,
+}
+/// An organizer gave more time.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Extended {
+    /// How much, milliseconds.
+    #[prost(uint64, tag = "1")]
+    pub by_ms: u64,
+    /// The new deadline, Unix milliseconds.
+    #[prost(uint64, tag = "2")]
+    pub deadline_ms: u64,
+    /// The new deadline of the present section, 0 for none.
+    #[prost(uint64, tag = "3")]
+    pub section_deadline_ms: u64,
+    /// Why.
+    #[prost(message, optional, tag = "4")]
+    pub cause: ::core::option::Option<Cause>,
+}
+/// An organizer stopped the clock; no answers are taken.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Paused {
+    /// Why.
+    #[prost(message, optional, tag = "1")]
+    pub cause: ::core::option::Option<Cause>,
+}
+/// An organizer let the clock go on.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Resumed {
+    /// How long it stood, milliseconds; not counted in the net time.
+    #[prost(uint64, tag = "1")]
+    pub paused_ms: u64,
+    /// The new deadline: the old one and the pause.
+    #[prost(uint64, tag = "2")]
+    pub deadline_ms: u64,
+    /// The new deadline of the present section, 0 for none.
+    #[prost(uint64, tag = "3")]
+    pub section_deadline_ms: u64,
+    /// Why.
+    #[prost(message, optional, tag = "4")]
+    pub cause: ::core::option::Option<Cause>,
+}
+/// An ended attempt does not count any more.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Voided {
+    /// It does not use up one of the person's attempts.
+    #[prost(bool, tag = "1")]
+    pub may_retake: bool,
+    /// Why.
+    #[prost(message, optional, tag = "2")]
+    pub cause: ::core::option::Option<Cause>,
+}
+/// A voided attempt counts again.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Restored {
+    /// Why.
+    #[prost(message, optional, tag = "1")]
+    pub cause: ::core::option::Option<Cause>,
+}
+/// An ended attempt runs again.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Reopened {
+    /// The new deadline, Unix milliseconds; never before the old one.
+    #[prost(uint64, tag = "1")]
+    pub deadline_ms: u64,
+    /// The new deadline of the present section, 0 for none.
+    #[prost(uint64, tag = "2")]
+    pub section_deadline_ms: u64,
+    /// Between the end and now, milliseconds; not counted in the net time.
+    #[prost(uint64, tag = "3")]
+    pub idle_ms: u64,
+    /// Number of the last answer.
+    #[prost(uint32, tag = "4")]
+    pub last_seq: u32,
+    /// As in Started: readers that kept only what was chosen can go on.
+    #[prost(bytes = "bytes", tag = "5")]
+    pub option_order: ::prost::bytes::Bytes,
+    /// Why.
+    #[prost(message, optional, tag = "6")]
+    pub cause: ::core::option::Option<Cause>,
 }
 /// One event of one candidate.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -508,7 +703,7 @@ pub struct Event {
     #[prost(uint64, tag = "4")]
     pub at_ms: u64,
     /// What happened.
-    #[prost(oneof = "event::Kind", tags = "5, 6, 7, 8")]
+    #[prost(oneof = "event::Kind", tags = "5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16")]
     pub kind: ::core::option::Option<event::Kind>,
 }
 /// Nested message and enum types in `Event`.
@@ -528,6 +723,30 @@ pub mod event {
         /// The attempt ended.
         #[prost(message, tag = "8")]
         Ended(super::Ended),
+        /// A timed section began.
+        #[prost(message, tag = "9")]
+        SectionEntered(super::SectionEntered),
+        /// Marks for review changed.
+        #[prost(message, tag = "10")]
+        Flagged(super::Flagged),
+        /// More time was given.
+        #[prost(message, tag = "11")]
+        Extended(super::Extended),
+        /// The clock was stopped.
+        #[prost(message, tag = "12")]
+        Paused(super::Paused),
+        /// The clock goes on.
+        #[prost(message, tag = "13")]
+        Resumed(super::Resumed),
+        /// The attempt does not count.
+        #[prost(message, tag = "14")]
+        Voided(super::Voided),
+        /// The attempt counts again.
+        #[prost(message, tag = "15")]
+        Restored(super::Restored),
+        /// The attempt runs again.
+        #[prost(message, tag = "16")]
+        Reopened(super::Reopened),
     }
 }
 /// One entry of the log.
@@ -609,6 +828,100 @@ impl EndedBy {
             "ENDED_BY_CANDIDATE" => Some(Self::Candidate),
             "ENDED_BY_DEADLINE" => Some(Self::Deadline),
             "ENDED_BY_ORGANIZER" => Some(Self::Organizer),
+            _ => None,
+        }
+    }
+}
+/// Why an organizer acted. Coded, so that reports can count; the note says the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ReasonCode {
+    /// Never stored.
+    Unspecified = 0,
+    /// A machine or program of one candidate or site failed.
+    TechnicalFault = 1,
+    /// The service or its network was out of reach.
+    Outage = 2,
+    /// A need that was granted.
+    Accommodation = 3,
+    /// A rule was broken.
+    RuleBreach = 4,
+    /// The person is not who the code was given to.
+    Identity = 5,
+    /// The candidate asked for it.
+    CandidateRequest = 6,
+    /// An organizer's own mistake is put right.
+    OrganizerError = 7,
+    /// A rehearsal.
+    Rehearsal = 8,
+    /// None of these: the note is required.
+    Other = 9,
+}
+impl ReasonCode {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "REASON_CODE_UNSPECIFIED",
+            Self::TechnicalFault => "REASON_CODE_TECHNICAL_FAULT",
+            Self::Outage => "REASON_CODE_OUTAGE",
+            Self::Accommodation => "REASON_CODE_ACCOMMODATION",
+            Self::RuleBreach => "REASON_CODE_RULE_BREACH",
+            Self::Identity => "REASON_CODE_IDENTITY",
+            Self::CandidateRequest => "REASON_CODE_CANDIDATE_REQUEST",
+            Self::OrganizerError => "REASON_CODE_ORGANIZER_ERROR",
+            Self::Rehearsal => "REASON_CODE_REHEARSAL",
+            Self::Other => "REASON_CODE_OTHER",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "REASON_CODE_UNSPECIFIED" => Some(Self::Unspecified),
+            "REASON_CODE_TECHNICAL_FAULT" => Some(Self::TechnicalFault),
+            "REASON_CODE_OUTAGE" => Some(Self::Outage),
+            "REASON_CODE_ACCOMMODATION" => Some(Self::Accommodation),
+            "REASON_CODE_RULE_BREACH" => Some(Self::RuleBreach),
+            "REASON_CODE_IDENTITY" => Some(Self::Identity),
+            "REASON_CODE_CANDIDATE_REQUEST" => Some(Self::CandidateRequest),
+            "REASON_CODE_ORGANIZER_ERROR" => Some(Self::OrganizerError),
+            "REASON_CODE_REHEARSAL" => Some(Self::Rehearsal),
+            "REASON_CODE_OTHER" => Some(Self::Other),
+            _ => None,
+        }
+    }
+}
+/// How late an answer came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Lateness {
+    /// Before the deadline.
+    Unspecified = 0,
+    /// After the deadline, within the grace of the rules.
+    Grace = 1,
+    /// Later still: the device says it was made in time and had no line (the rules' late_sync_ms).
+    LateSync = 2,
+}
+impl Lateness {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "LATENESS_UNSPECIFIED",
+            Self::Grace => "LATENESS_GRACE",
+            Self::LateSync => "LATENESS_LATE_SYNC",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "LATENESS_UNSPECIFIED" => Some(Self::Unspecified),
+            "LATENESS_GRACE" => Some(Self::Grace),
+            "LATENESS_LATE_SYNC" => Some(Self::LateSync),
             _ => None,
         }
     }
@@ -992,6 +1305,43 @@ pub struct SessionInfo {
     /// Head of the answer chain, 32 bytes.
     #[prost(bytes = "bytes", tag = "13")]
     pub chain: ::prost::bytes::Bytes,
+    /// What organizer and clock have done to it.
+    #[prost(message, optional, tag = "14")]
+    pub state: ::core::option::Option<SessionState>,
+    /// Which answers may still be changed.
+    #[prost(enumeration = "Navigation", tag = "15")]
+    pub navigation: i32,
+    /// Marks for review: bit i of byte i / 8, from the lowest, is the position i.
+    #[prost(bytes = "bytes", tag = "16")]
+    pub flags: ::prost::bytes::Bytes,
+    /// Answers made in time are still taken this long after the deadline, milliseconds.
+    #[prost(uint64, tag = "17")]
+    pub late_sync_ms: u64,
+}
+/// What may change under a running client; rides on every reply.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SessionState {
+    /// Unix milliseconds; never moves earlier.
+    #[prost(uint64, tag = "1")]
+    pub deadline_ms: u64,
+    /// The clock stands.
+    #[prost(bool, tag = "2")]
+    pub paused: bool,
+    /// The attempt has ended.
+    #[prost(bool, tag = "3")]
+    pub ended: bool,
+    /// Who ended it.
+    #[prost(enumeration = "EndedBy", tag = "4")]
+    pub ended_by: i32,
+    /// The attempt does not count.
+    #[prost(bool, tag = "5")]
+    pub voided: bool,
+    /// Present section; with free sections always 0.
+    #[prost(uint32, tag = "6")]
+    pub section: u32,
+    /// When its time is over, Unix milliseconds; 0 if only the attempt's deadline ends it.
+    #[prost(uint64, tag = "7")]
+    pub section_deadline_ms: u64,
 }
 /// Asks for the paper of the session's attempt.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1028,9 +1378,15 @@ pub struct ShownSection {
     /// Title, may be empty.
     #[prost(string, tag = "1")]
     pub title: ::prost::alloc::string::String,
-    /// In paper order.
+    /// In paper order; empty while the section has not begun.
     #[prost(message, repeated, tag = "2")]
     pub items: ::prost::alloc::vec::Vec<ShownItem>,
+    /// Number of items, also of a section that has not begun.
+    #[prost(uint32, tag = "3")]
+    pub n_items: u32,
+    /// Time of its own, milliseconds, with the candidate's accommodation; 0 for none.
+    #[prost(uint64, tag = "4")]
+    pub time_ms: u64,
 }
 /// A candidate's paper.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1054,13 +1410,19 @@ pub struct Answer {
     /// What is answered; empty clears the answer.
     #[prost(message, optional, tag = "3")]
     pub response: ::core::option::Option<Response>,
+    /// When it was made by the server's clock as the device knows it, Unix milliseconds; asked for only of late ones.
+    #[prost(uint64, tag = "4")]
+    pub made_at_ms: u64,
 }
 /// Stores answers.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SaveAnswersRequest {
-    /// By rising seq without gaps, 1 to 32.
+    /// By rising seq without gaps, at most 32; none if only the flags change.
     #[prost(message, repeated, tag = "1")]
     pub answers: ::prost::alloc::vec::Vec<Answer>,
+    /// New marks for review, one bit a position, if they changed.
+    #[prost(bytes = "bytes", optional, tag = "2")]
+    pub flags: ::core::option::Option<::prost::bytes::Bytes>,
 }
 /// Proof that all answers up to a sequence number are stored.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1096,6 +1458,51 @@ pub struct SaveAnswersResponse {
     /// Ask again after this many milliseconds at the latest.
     #[prost(uint32, tag = "4")]
     pub next_poll_ms: u32,
+    /// What organizer and clock have done.
+    #[prost(message, optional, tag = "5")]
+    pub state: ::core::option::Option<SessionState>,
+}
+/// Asks what has changed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PollSessionRequest {}
+/// What has changed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PollSessionResponse {
+    /// What organizer and clock have done.
+    #[prost(message, optional, tag = "1")]
+    pub state: ::core::option::Option<SessionState>,
+    /// The server's clock, Unix milliseconds.
+    #[prost(uint64, tag = "2")]
+    pub now_ms: u64,
+    /// Ask again after this many milliseconds at the latest.
+    #[prost(uint32, tag = "3")]
+    pub next_poll_ms: u32,
+    /// Sequence number of the next answer.
+    #[prost(uint32, tag = "4")]
+    pub next_seq: u32,
+}
+/// Goes on to the next section of an exam whose sections have their own time.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EnterSectionRequest {
+    /// The section wanted: the one behind the present one.
+    #[prost(uint32, tag = "1")]
+    pub section: u32,
+    /// The last sequence number the candidate's device has made; 0 if none.
+    #[prost(uint32, tag = "2")]
+    pub last_seq: u32,
+    /// Head of the device's answer chain, 32 bytes; empty skips the comparison.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub chain: ::prost::bytes::Bytes,
+}
+/// The section has begun.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EnterSectionResponse {
+    /// What organizer and clock have done.
+    #[prost(message, optional, tag = "1")]
+    pub state: ::core::option::Option<SessionState>,
+    /// The server's clock, Unix milliseconds.
+    #[prost(uint64, tag = "2")]
+    pub now_ms: u64,
 }
 /// Ends the attempt.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1116,6 +1523,9 @@ pub struct SubmitAttemptResponse {
     /// The attempt.
     #[prost(message, optional, tag = "2")]
     pub session: ::core::option::Option<SessionInfo>,
+    /// Signed proof of the submission, as text for print or QR (docs/FORMATS.md); anyone can verify it with the exam's slip key.
+    #[prost(string, tag = "3")]
+    pub slip: ::prost::alloc::string::String,
 }
 /// Asks for the session, to go on after a reload.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1396,6 +1806,56 @@ pub mod candidate_service_client {
                 .insert(GrpcMethod::new("exam.v1.CandidateService", "SaveAnswers"));
             self.inner.unary(req, path, codec).await
         }
+        /// Tells what organizer and clock have done; light, for every next_poll_ms.
+        pub async fn poll_session(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PollSessionRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PollSessionResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/exam.v1.CandidateService/PollSession",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("exam.v1.CandidateService", "PollSession"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Leaves the present section for the next one.
+        pub async fn enter_section(
+            &mut self,
+            request: impl tonic::IntoRequest<super::EnterSectionRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::EnterSectionResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/exam.v1.CandidateService/EnterSection",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("exam.v1.CandidateService", "EnterSection"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Ends the attempt.
         pub async fn submit_attempt(
             &mut self,
@@ -1516,6 +1976,22 @@ pub mod candidate_service_server {
             request: tonic::Request<super::SaveAnswersRequest>,
         ) -> std::result::Result<
             tonic::Response<super::SaveAnswersResponse>,
+            tonic::Status,
+        >;
+        /// Tells what organizer and clock have done; light, for every next_poll_ms.
+        async fn poll_session(
+            &self,
+            request: tonic::Request<super::PollSessionRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PollSessionResponse>,
+            tonic::Status,
+        >;
+        /// Leaves the present section for the next one.
+        async fn enter_section(
+            &self,
+            request: tonic::Request<super::EnterSectionRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::EnterSectionResponse>,
             tonic::Status,
         >;
         /// Ends the attempt.
@@ -1787,6 +2263,97 @@ pub mod candidate_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SaveAnswersSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/exam.v1.CandidateService/PollSession" => {
+                    #[allow(non_camel_case_types)]
+                    struct PollSessionSvc<T: CandidateService>(pub Arc<T>);
+                    impl<
+                        T: CandidateService,
+                    > tonic::server::UnaryService<super::PollSessionRequest>
+                    for PollSessionSvc<T> {
+                        type Response = super::PollSessionResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PollSessionRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as CandidateService>::poll_session(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PollSessionSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/exam.v1.CandidateService/EnterSection" => {
+                    #[allow(non_camel_case_types)]
+                    struct EnterSectionSvc<T: CandidateService>(pub Arc<T>);
+                    impl<
+                        T: CandidateService,
+                    > tonic::server::UnaryService<super::EnterSectionRequest>
+                    for EnterSectionSvc<T> {
+                        type Response = super::EnterSectionResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::EnterSectionRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as CandidateService>::enter_section(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = EnterSectionSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
@@ -2076,6 +2643,12 @@ pub struct CodeRequest {
     /// Unit number, 0 for none.
     #[prost(uint32, tag = "3")]
     pub unit: u32,
+    /// Accommodation: time in percent of the rules' duration, 100 to 400; 0 is 100.
+    #[prost(uint32, tag = "4")]
+    pub time_percent: u32,
+    /// Accommodation: minutes on top, at most 240.
+    #[prost(uint32, tag = "5")]
+    pub extra_minutes: u32,
 }
 /// Asks for access codes.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -2222,6 +2795,175 @@ pub struct ExportExamResponse {
     /// At most 256 KiB.
     #[prost(bytes = "bytes", tag = "2")]
     pub data: ::prost::bytes::Bytes,
+}
+/// Whose attempts an action touches: each person's newest one.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ActionScope {
+    /// Exactly one.
+    #[prost(oneof = "action_scope::Who", tags = "1, 2, 3, 4")]
+    pub who: ::core::option::Option<action_scope::Who>,
+}
+/// Nested message and enum types in `ActionScope`.
+pub mod action_scope {
+    /// Exactly one.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Who {
+        /// One candidate, 16 bytes.
+        #[prost(bytes, tag = "1")]
+        Candidate(::prost::bytes::Bytes),
+        /// Everybody of one unit.
+        #[prost(uint32, tag = "2")]
+        Unit(u32),
+        /// Everybody of one area.
+        #[prost(string, tag = "3")]
+        Area(::prost::alloc::string::String),
+        /// Everybody; must be true.
+        #[prost(bool, tag = "4")]
+        Everybody(bool),
+    }
+}
+/// Gives more time to running attempts.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExtendAction {
+    /// Milliseconds, 1 s to 24 h.
+    #[prost(uint64, tag = "1")]
+    pub by_ms: u64,
+}
+/// Stops the clock of running attempts.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PauseAction {}
+/// Lets the clock of paused attempts go on.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ResumeAction {}
+/// Ends running attempts with the answers they have.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EndAction {}
+/// Makes attempts not count; running ones are ended.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct VoidAction {
+    /// The person may sit once more.
+    #[prost(bool, tag = "1")]
+    pub may_retake: bool,
+}
+/// Makes voided attempts count again.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RestoreAction {}
+/// Lets ended attempts go on.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReopenAction {
+    /// Time from now, milliseconds, 1 s to 24 h.
+    #[prost(uint64, tag = "1")]
+    pub time_ms: u64,
+}
+/// Asks for an action on attempts.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ActOnAttemptsRequest {
+    /// The exam.
+    #[prost(string, tag = "1")]
+    pub exam_id: ::prost::alloc::string::String,
+    /// Whose.
+    #[prost(message, optional, tag = "2")]
+    pub scope: ::core::option::Option<ActionScope>,
+    /// Why.
+    #[prost(message, optional, tag = "3")]
+    pub cause: ::core::option::Option<Cause>,
+    /// Only count what would change.
+    #[prost(bool, tag = "4")]
+    pub dry_run: bool,
+    /// Exactly one.
+    #[prost(
+        oneof = "act_on_attempts_request::Action",
+        tags = "10, 11, 12, 13, 14, 15, 16"
+    )]
+    pub action: ::core::option::Option<act_on_attempts_request::Action>,
+}
+/// Nested message and enum types in `ActOnAttemptsRequest`.
+pub mod act_on_attempts_request {
+    /// Exactly one.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Action {
+        /// More time.
+        #[prost(message, tag = "10")]
+        Extend(super::ExtendAction),
+        /// Stop the clock.
+        #[prost(message, tag = "11")]
+        Pause(super::PauseAction),
+        /// Let it go on.
+        #[prost(message, tag = "12")]
+        Resume(super::ResumeAction),
+        /// End.
+        #[prost(message, tag = "13")]
+        End(super::EndAction),
+        /// Not to count.
+        #[prost(message, tag = "14")]
+        Void(super::VoidAction),
+        /// To count again.
+        #[prost(message, tag = "15")]
+        Restore(super::RestoreAction),
+        /// To run again.
+        #[prost(message, tag = "16")]
+        Reopen(super::ReopenAction),
+    }
+}
+/// What an action did.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ActOnAttemptsResponse {
+    /// Attempts changed, or that would be.
+    #[prost(uint64, tag = "1")]
+    pub n_changed: u64,
+    /// Attempts of the scope that needed no change, or had it already.
+    #[prost(uint64, tag = "2")]
+    pub n_unchanged: u64,
+    /// Attempts that could not be changed now; ask again with the same action id.
+    #[prost(uint64, tag = "3")]
+    pub n_failed: u64,
+}
+/// Gives back the time that candidates lost in an outage: for each, what their own receipts show.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CompensateOutageRequest {
+    /// The exam.
+    #[prost(string, tag = "1")]
+    pub exam_id: ::prost::alloc::string::String,
+    /// Whose.
+    #[prost(message, optional, tag = "2")]
+    pub scope: ::core::option::Option<ActionScope>,
+    /// Why; the reason is an outage whatever it says.
+    #[prost(message, optional, tag = "3")]
+    pub cause: ::core::option::Option<Cause>,
+    /// Only count what would change.
+    #[prost(bool, tag = "4")]
+    pub dry_run: bool,
+    /// Unix milliseconds, when it began.
+    #[prost(uint64, tag = "5")]
+    pub from_ms: u64,
+    /// Unix milliseconds, when it was over; at most 24 h later and not in the future.
+    #[prost(uint64, tag = "6")]
+    pub to_ms: u64,
+    /// A silence shorter than this is thinking, not an outage, milliseconds; 0 takes 20 s.
+    #[prost(uint64, tag = "7")]
+    pub least_silence_ms: u64,
+}
+/// What was given back.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CompensateOutageResponse {
+    /// Running attempts with more time.
+    #[prost(uint64, tag = "1")]
+    pub n_extended: u64,
+    /// Attempts that the deadline had ended within the outage, running again.
+    #[prost(uint64, tag = "2")]
+    pub n_reopened: u64,
+    /// Attempts that lost nothing.
+    #[prost(uint64, tag = "3")]
+    pub n_unaffected: u64,
+    /// Attempts that could not be changed now; ask again with the same action id.
+    #[prost(uint64, tag = "4")]
+    pub n_failed: u64,
+    /// Longest time given back, milliseconds.
+    #[prost(uint64, tag = "5")]
+    pub longest_ms: u64,
+    /// All time given back, milliseconds.
+    #[prost(uint64, tag = "6")]
+    pub total_ms: u64,
 }
 /// Generated client implementations.
 pub mod organizer_service_client {
@@ -2490,6 +3232,56 @@ pub mod organizer_service_client {
                 .insert(GrpcMethod::new("exam.v1.OrganizerService", "IssueCodes"));
             self.inner.unary(req, path, codec).await
         }
+        /// Extends, pauses, resumes, ends, voids, restores or reopens attempts.
+        pub async fn act_on_attempts(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ActOnAttemptsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ActOnAttemptsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/exam.v1.OrganizerService/ActOnAttempts",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("exam.v1.OrganizerService", "ActOnAttempts"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Gives back the time lost in an outage.
+        pub async fn compensate_outage(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CompensateOutageRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CompensateOutageResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/exam.v1.OrganizerService/CompensateOutage",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("exam.v1.OrganizerService", "CompensateOutage"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Sends the state of the exam at once, then after every change, at most once a second.
         pub async fn watch_exam(
             &mut self,
@@ -2631,6 +3423,22 @@ pub mod organizer_service_server {
             request: tonic::Request<super::IssueCodesRequest>,
         ) -> std::result::Result<
             tonic::Response<super::IssueCodesResponse>,
+            tonic::Status,
+        >;
+        /// Extends, pauses, resumes, ends, voids, restores or reopens attempts.
+        async fn act_on_attempts(
+            &self,
+            request: tonic::Request<super::ActOnAttemptsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ActOnAttemptsResponse>,
+            tonic::Status,
+        >;
+        /// Gives back the time lost in an outage.
+        async fn compensate_outage(
+            &self,
+            request: tonic::Request<super::CompensateOutageRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CompensateOutageResponse>,
             tonic::Status,
         >;
         /// Server streaming response type for the WatchExam method.
@@ -3041,6 +3849,98 @@ pub mod organizer_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = IssueCodesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/exam.v1.OrganizerService/ActOnAttempts" => {
+                    #[allow(non_camel_case_types)]
+                    struct ActOnAttemptsSvc<T: OrganizerService>(pub Arc<T>);
+                    impl<
+                        T: OrganizerService,
+                    > tonic::server::UnaryService<super::ActOnAttemptsRequest>
+                    for ActOnAttemptsSvc<T> {
+                        type Response = super::ActOnAttemptsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ActOnAttemptsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as OrganizerService>::act_on_attempts(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ActOnAttemptsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/exam.v1.OrganizerService/CompensateOutage" => {
+                    #[allow(non_camel_case_types)]
+                    struct CompensateOutageSvc<T: OrganizerService>(pub Arc<T>);
+                    impl<
+                        T: OrganizerService,
+                    > tonic::server::UnaryService<super::CompensateOutageRequest>
+                    for CompensateOutageSvc<T> {
+                        type Response = super::CompensateOutageResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CompensateOutageRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as OrganizerService>::compensate_outage(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CompensateOutageSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -42,7 +42,7 @@ pub(super) async fn sit(
     }
 }
 
-async fn pause(world: &World, up_to_ms: u64) {
+pub(super) async fn pause(world: &World, up_to_ms: u64) {
     tokio::time::sleep(Duration::from_millis(world.dice.below(up_to_ms))).await;
 }
 
@@ -118,6 +118,7 @@ impl Device {
             seq,
             position,
             response: Response::Chosen(bits),
+            made_at: None,
         };
         loop {
             let outcome = if dice.chance(10) {
@@ -135,6 +136,7 @@ impl Device {
                     return Next::GoOn;
                 }
                 Err(error) if is_passing(&error) => pause(&self.world, 500).await,
+                Err(Error::Session(session::Error::Paused)) => pause(&self.world, 1_000).await,
                 Err(Error::Session(session::Error::TakenOver { .. })) => return Next::Over,
                 Err(_) => return Next::Over,
             }
@@ -145,7 +147,7 @@ impl Device {
     async fn save(&self, answer: &NewAnswer) -> Result<Receipt> {
         let lost = || Error::Store(store::Error::Unavailable("lost on the way".to_owned()));
         let engine = self.world.engine();
-        let call = engine.save_answers(&self.token, std::slice::from_ref(answer));
+        let call = engine.save_answers(&self.token, std::slice::from_ref(answer), None);
         let patience = Duration::from_millis(200 + self.world.dice.below(4_000));
         let outcome = tokio::time::timeout(patience, call)
             .await
@@ -153,7 +155,7 @@ impl Device {
         if self.world.dice.chance(5) {
             Err(lost())
         } else {
-            outcome
+            outcome.map(|(receipt, _)| receipt)
         }
     }
 
@@ -169,6 +171,7 @@ impl Device {
                 Ok(_) if self.world.dice.chance(50) => return Next::HandOver,
                 Ok(_) => return Next::Over,
                 Err(error) if is_passing(&error) => pause(&self.world, 500).await,
+                Err(Error::Session(session::Error::Paused)) => pause(&self.world, 1_000).await,
                 Err(_) => return Next::Over,
             }
         }

@@ -31,7 +31,8 @@ impl fmt::Display for Violation {
 /// One attempt as the log tells it.
 struct Attempt {
     epoch: u32,
-    alarm_ms: u64,
+    deadline_ms: u64,
+    paused: bool,
     last_seq: u32,
     chain: Chain,
     answers: BTreeMap<u32, (u32, u32)>,
@@ -94,7 +95,8 @@ fn follow(
         let form: [u8; 8] = started.form_code.as_ref().try_into().unwrap();
         let attempt = Attempt {
             epoch: event.epoch,
-            alarm_ms: started.deadline_ms + GRACE_MS,
+            deadline_ms: started.deadline_ms,
+            paused: false,
             last_seq: 0,
             chain: first_chain(&exam, candidate, event.attempt, &form),
             answers: BTreeMap::new(),
@@ -108,11 +110,39 @@ fn follow(
     let attempt = attempts
         .get_mut(&name)
         .ok_or_else(|| format!("P2: {name:?} was never started"))?;
-    if attempt.ended {
+    let kind = event.kind.unwrap();
+    if attempt.ended
+        && !matches!(
+            kind,
+            Kind::Voided(_) | Kind::Restored(_) | Kind::Reopened(_)
+        )
+    {
         return Err(format!("P5: {name:?} goes on after its end"));
     }
-    match event.kind.unwrap() {
+    match kind {
         Kind::Started(_) => unreachable!("handled above"),
+        Kind::Extended(extended) => {
+            move_deadline(
+                attempt,
+                attempt.deadline_ms + extended.by_ms,
+                extended.deadline_ms,
+            )?;
+        }
+        Kind::Paused(_) => attempt.paused = true,
+        Kind::Resumed(resumed) => {
+            attempt.paused = false;
+            move_deadline(
+                attempt,
+                attempt.deadline_ms + resumed.paused_ms,
+                resumed.deadline_ms,
+            )?;
+        }
+        Kind::Reopened(reopened) => {
+            attempt.ended = false;
+            let expected = attempt.deadline_ms.max(reopened.deadline_ms);
+            move_deadline(attempt, expected, reopened.deadline_ms)?;
+        }
+        Kind::Voided(_) | Kind::Restored(_) | Kind::Flagged(_) | Kind::SectionEntered(_) => {}
         Kind::TakenOver(taken_over) => {
             if taken_over.epoch != attempt.epoch + 1 {
                 return Err(format!(
@@ -135,11 +165,15 @@ fn follow(
                     answered.seq, attempt.last_seq
                 ));
             }
-            if at_ms > attempt.alarm_ms {
+            if attempt.paused {
+                return Err(format!("P5: {name:?} answers while its clock stands"));
+            }
+            let alarm_ms = attempt.deadline_ms + GRACE_MS;
+            if at_ms > alarm_ms {
                 return Err(format!(
                     "P5: {name:?}: answer {} came {} ms late",
                     answered.seq,
-                    at_ms - attempt.alarm_ms
+                    at_ms - alarm_ms
                 ));
             }
             let Some(Value::Chosen(bits)) = answered.response.and_then(|response| response.value)
@@ -165,8 +199,21 @@ fn follow(
                 return Err(format!("P2: {name:?} ended with another chain"));
             }
             attempt.ended = true;
+            attempt.paused = false;
         }
     }
+    Ok(())
+}
+
+/// Deadlines only move later, by what the event says.
+fn move_deadline(attempt: &mut Attempt, expected_ms: u64, told_ms: u64) -> Result<(), String> {
+    if told_ms != expected_ms || told_ms < attempt.deadline_ms {
+        return Err(format!(
+            "P5: a deadline went from {} to {told_ms}",
+            attempt.deadline_ms
+        ));
+    }
+    attempt.deadline_ms = told_ms;
     Ok(())
 }
 
@@ -192,6 +239,7 @@ fn record_differs(
     let same = progress.chain == attempt.chain
         && progress.last_seq == attempt.last_seq
         && progress.epoch == attempt.epoch
+        && progress.deadline.0 == attempt.deadline_ms
         && progress.ended.is_some();
     (!same).then(|| {
         format!("the live record of {person}, attempt {number}, is not what the log tells")
