@@ -217,7 +217,9 @@ pub(crate) fn message(seq: u32, n_items: u32) -> SaveAnswersRequest {
             seq,
             position: (seq - 1) % n_items,
             response: Some(Response { value }),
+            ..Answer::default()
         }],
+        ..SaveAnswersRequest::default()
     }
 }
 

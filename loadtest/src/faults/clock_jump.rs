@@ -129,6 +129,7 @@ async fn watch(client: CandidateClient, number: u32, access_code: String) -> Res
             response: Some(Response {
                 value: Some(Value::Chosen(1)),
             }),
+            ..Answer::default()
         };
         let sent = Instant::now();
         let saved = with_retries(
@@ -136,7 +137,11 @@ async fn watch(client: CandidateClient, number: u32, access_code: String) -> Res
             |_| {},
             || {
                 let answers = vec![answer.clone()];
-                let request = authorized(SaveAnswersRequest { answers }, &token);
+                let body = SaveAnswersRequest {
+                    answers,
+                    ..SaveAnswersRequest::default()
+                };
+                let request = authorized(body, &token);
                 let mut client = client.clone();
                 async move { client.save_answers(request).await }
             },
