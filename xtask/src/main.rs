@@ -14,7 +14,7 @@ cargo xtask demo [--candidates N] [--redis] [--exit]   cả một cuộc thi b�
 cargo xtask test                                       cài phần còn thiếu, chạy mọi kiểm thử / install what is missing, run every test
 cargo xtask ci                                         như CI: định dạng, clippy, tài liệu, kiểm thử, demo / as CI does
 cargo xtask soak [--minutes M]                         sự cố có chủ ý, hạt giống này đến hạt giống khác / faults on purpose, seed after seed
-cargo xtask figures [F1 F2 ...]                        đo các con số của thiết kế / measure the figures of the design
+cargo xtask figures [F1 F2 ... faults sessions] [--quick]  đo các con số của thiết kế / measure the figures of the design
 cargo xtask bench                                      chạy criterion / run criterion
 cargo xtask codegen                                    sinh lại mã từ proto / generate the bindings anew";
 

@@ -118,7 +118,12 @@ pub(super) async fn judge(site: &Site, told: Vec<Told>) -> Result<Verdict> {
     organizer.close(true).await?;
     let until = Instant::now() + SETTLE_LIMIT;
     let (state, is_settled) = organizer.watch_until(until, is_over).await?;
-    ensure!(is_settled, "not graded in time: {state:?}");
+    let working = state.total.as_ref().map_or(0, |total| total.working);
+    ensure!(
+        is_settled,
+        "not graded in time: {working} attempts run, the grader lags by {}",
+        state.lag
+    );
     let mut differences = Differences::default();
     if state.n_quarantined > 0 {
         differences.push(format!("{} entries are quarantined", state.n_quarantined));

@@ -1,4 +1,4 @@
-//! The machine with the primary Redis is gone for good, and a replica takes its place.
+//! The primary Redis is killed and a replica takes its place.
 //!
 //! Predicate (P1, class `replicated`): an acknowledged answer had reached a replica before its receipt, so the promoted
 //! one has it. Control: class `single` over the same pair, with the replica cut off in silence, must be found to lose.
@@ -49,7 +49,7 @@ async fn play(round: &mut Round, mut group: Group) -> Result<Outcome> {
     let mut site = Site::open(&round.tools, setup).await?;
     hold(round, &mut site, async |round, _site| {
         let up = round.wait_ms(800..2_500).await;
-        let took = group.kill_a_primary(&mut round.rng).await?;
+        let took = group.fail_over(&mut round.rng).await?;
         round.note(format!(
             "primary killed after {up:.1?}, another after {took:.1?}"
         ));
