@@ -145,8 +145,8 @@ async fn call_by_call(
                 call.key(format!("{tag}:log")).key(format!("{tag}:due"));
                 call.arg(version).arg(version + 1).arg("").arg("0").arg("");
                 call.arg(&candidate.0[..]).arg(2);
-                call.arg("p").arg(&[1; FIELD_BYTES][..]);
-                call.arg(&[2; EVENT_BYTES][..]);
+                call.arg("p").arg(&[1u8; FIELD_BYTES][..]);
+                call.arg(&[2u8; EVENT_BYTES][..]);
                 let outcome: i64 = call.invoke_async(&mut connection).await?;
                 if outcome != 0 {
                     return Err(format!("the script answered {outcome}").into());

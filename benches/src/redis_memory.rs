@@ -15,7 +15,7 @@ use question_bank::paper::{Paper, PaperEntry};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use crate::{
-    bank::{DURATION_MS, EXAM_ID, N_PARTITIONS, OPENS_AT_MS},
+    bank::{DURATION_MS, EXAM_ID, N_PARTITIONS},
     redis_server::RedisServer,
 };
 
@@ -142,7 +142,7 @@ fn rules() -> Rules {
         sections: Vec::new(),
         rounds: vec![Round {
             round: 1,
-            opens_at: Timestamp(OPENS_AT_MS),
+            opens_at: Timestamp(0),
             closes_at: Timestamp(CLOSES_AT_MS),
         }],
         attempts_per_round: 0,

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 const START_LIMIT: Duration = Duration::from_secs(10);
 
 /// A running server that writes every command to stable storage before it answers.
-pub struct RedisServer {
+pub(crate) struct RedisServer {
     child: Child,
     folder: TempDir,
 }
@@ -23,7 +23,7 @@ impl RedisServer {
     ///
     /// # Errors
     /// Without setpriv or redis-server, or if it does not come up.
-    pub fn start() -> io::Result<Self> {
+    pub(crate) fn start() -> io::Result<Self> {
         let folder = tempfile::tempdir()?;
         let program = std::env::var("EXAM_REDIS_BIN").unwrap_or_else(|_| "redis-server".to_owned());
         let settings = "--port 0 --unixsocket s.sock --save --appendonly yes --appendfsync always";
@@ -46,8 +46,7 @@ impl RedisServer {
     }
 
     /// Returns its address.
-    #[must_use]
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("redis+unix://{}/s.sock", self.folder.path().display())
     }
 
@@ -55,7 +54,7 @@ impl RedisServer {
     ///
     /// # Errors
     /// If it does not answer.
-    pub fn info(&self, section: &str) -> redis::RedisResult<String> {
+    pub(crate) fn info(&self, section: &str) -> redis::RedisResult<String> {
         let mut connection = redis::Client::open(self.url())?.get_connection()?;
         redis::cmd("INFO").arg(section).query(&mut connection)
     }

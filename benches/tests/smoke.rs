@@ -10,6 +10,7 @@ use benches::{
     draw::Workload,
     figures::{KNOWN, Scale, measure},
     fold::Log,
+    redis_commits, redis_memory,
     standing::{Crowd, Ranking},
     store::{N_PLACES, Sessions},
 };
@@ -339,4 +340,20 @@ fn every_figure_is_measured() {
         assert!(matches!(words[3], "ok" | "miss"), "{line}");
     }
     assert!(measure("F1", &Scale::SMALL).is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_in_redis_are_counted_in_bytes() {
+    let memory = redis_memory::measure(500, 1).await.unwrap();
+    // Its answers alone need 30 events of 30 bytes; F8 allows 5 KiB.
+    let bytes = memory.bytes_per_session();
+    assert!((900..5_120).contains(&bytes), "{bytes} bytes a session");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_ways_to_redis_commit() {
+    let turn = std::time::Duration::from_millis(50);
+    let rates = redis_commits::measure(8, 1, turn).await.unwrap();
+    assert_eq!(rates.len(), 2);
+    assert!(rates.iter().all(|rate| rate.per_second > 0.0), "{rates:?}");
 }

@@ -27,6 +27,8 @@ use std::{
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::server::Role;
+
 /// Khoa Bảng: ngân hàng câu hỏi, tổ chức thi, chấm và xếp hạng / question bank, examinations, scores and ranks.
 #[derive(Debug, Parser)]
 #[command(name = "exam", version)]
@@ -41,7 +43,7 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Chạy máy chủ (mọi vai trò) / run the server (all roles).
+    /// Chạy máy chủ, mọi vai trò hoặc vài vai trò / run the server, all roles or some.
     Serve(ServeArguments),
     /// Ngân hàng câu hỏi / question bank.
     #[command(subcommand)]
@@ -76,6 +78,18 @@ pub struct ServeArguments {
     /// Thi thử: chấp nhận Redis chưa đủ bền / rehearsal: accept a Redis that is not durable.
     #[arg(long, env = "EXAM_PRACTICE")]
     pub practice: bool,
+    /// Vai trò của tiến trình, cách nhau bằng dấu phẩy / roles of the process, separated by commas.
+    #[arg(long = "role", env = "EXAM_ROLE", value_enum, value_delimiter = ',', default_values_t = Role::ALL)]
+    pub roles: Vec<Role>,
+    /// Nơi đọc nhật ký, cho máy chấm không có engine bên cạnh / engines to read logs from, for a grader without one beside it.
+    #[arg(long, env = "EXAM_ENGINES", value_delimiter = ',', value_name = "URL")]
+    pub engine: Vec<String>,
+    /// Nơi có máy chấm, cho tiến trình không chấm / where the grader is, for a process without one.
+    #[arg(long, env = "EXAM_GRADER", value_name = "URL")]
+    pub grader: Option<String>,
+    /// Đã cố ý đổi khóa trong secrets/ trên mọi máy / the secrets were changed on purpose on all machines.
+    #[arg(long)]
+    pub accept_new_secrets: bool,
 }
 
 /// When an answer is acknowledged.

@@ -1,6 +1,10 @@
-//! The wall clock, the one place where it is read.
+//! The wall clock, the one place where it is read, and the clock that engines of one store share.
+
+mod store_clock;
 
 use std::sync::atomic::{AtomicU64, Ordering};
+
+pub use store_clock::StoreClock;
 
 /// An instant: Unix milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

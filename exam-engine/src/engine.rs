@@ -39,7 +39,8 @@ pub use get_paper::{PaperView, SectionView};
 pub use get_session::SessionState;
 pub use live_exam::LiveExam;
 use proto::{exam::v1 as wire, grader::v1::grader_service_client::GraderServiceClient};
-pub(crate) use registry::ExamFiles;
+pub use registry::FORMAT;
+pub(crate) use registry::Package;
 use registry::Registry;
 pub use save_answers::{MAX_ANSWERS, Receipt};
 pub use start_attempt::StartedAttempt;
@@ -175,7 +176,6 @@ impl Engine {
     ) -> Result<Self> {
         let token = format!("Bearer {}", secrets.service.reveal());
         Ok(Self {
-            store,
             clock,
             signer: Signer::new(
                 &secrets.access_code,
@@ -183,8 +183,9 @@ impl Engine {
                 &secrets.receipt,
                 &secrets.slip,
             ),
-            exams: Registry::load(data)?,
+            exams: Registry::open(data, Arc::clone(&store), secrets)?,
             data: data.to_owned(),
+            store,
             grader: GraderServiceClient::new(grader),
             grader_token: token.parse().expect("hexadecimal digits are ASCII"),
             store_was_up: AtomicBool::new(true),
@@ -240,6 +241,40 @@ impl Engine {
         self.exams.watch()
     }
 
+    /// Takes part in what processes share in the store: checks that the secrets are theirs, and reads the list of exams.
+    ///
+    /// # Errors
+    /// [`Error::File`] with other secrets, unless they are to replace the others'; the store.
+    pub async fn join(&self, secrets: &Secrets, replace_secrets: bool) -> Result<()> {
+        self.exams.claim_secrets(secrets, replace_secrets).await?;
+        self.exams.refresh().await
+    }
+
+    /// Brings exams that stand in the data folder only into the list that processes share.
+    ///
+    /// # Errors
+    /// The store.
+    pub async fn import_exams(&self) -> Result<()> {
+        self.exams.import_files().await
+    }
+
+    /// Learns of the changes that other processes make, until the process ends.
+    pub async fn follow_exams(self: Arc<Self>) {
+        if self.exams.is_shared() {
+            self.exams.follow().await;
+        }
+    }
+
+    /// Reads the paper half and the secret of a published exam.
+    pub(crate) async fn package(&self, exam_id: &str) -> Result<Package> {
+        self.exams.package(exam_id).await
+    }
+
+    /// Where the key half of an exam stands; only on behalf of graders is it read.
+    pub(crate) fn key_file(&self, exam_id: &str) -> PathBuf {
+        key_file(&self.data, exam_id)
+    }
+
     /// Returns a client of the grader.
     #[must_use]
     pub fn grader(&self) -> GraderServiceClient<Channel> {
@@ -261,7 +296,7 @@ impl Engine {
     }
 
     fn exam_of(&self, session: &SessionRef) -> Result<Arc<LiveExam>> {
-        self.exams.by_tag(session.exam_tag).ok_or(Error::Token)
+        self.exams.by_tag(session.exam_tag)?.ok_or(Error::Token)
     }
 
     async fn load(&self, exam: &LiveExam, key: &SessionKey) -> Result<Option<Session>> {
@@ -309,11 +344,18 @@ impl Engine {
         for _ in 0..MAX_TRIES {
             let cell = exam.cell(candidate);
             let mut slot = cell.lock().await;
+            let is_from_memory = slot.is_some();
             if slot.is_none() {
                 *slot = self.load(exam, &key).await?;
             }
             let session = slot.as_mut().ok_or(Error::Token)?;
             let decision = decide(session);
+            // A commit proves that memory is the newest state; a refusal or an answer from memory has to ask.
+            let is_proven = !is_from_memory || matches!(decision, Ok(Some(_)));
+            if !is_proven && self.store.has_moved_on(&key, session.version).await? {
+                *slot = None;
+                continue;
+            }
             if !session.running() {
                 exam.forget(candidate);
             }
@@ -354,6 +396,11 @@ impl Engine {
         }
         is_up
     }
+}
+
+/// Where a data folder holds the key half of an exam.
+pub(crate) fn key_file(data: &Path, exam_id: &str) -> PathBuf {
+    data.join("keys").join(format!("{exam_id}.bin"))
 }
 
 /// Checks an exam's name.

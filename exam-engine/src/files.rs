@@ -18,6 +18,27 @@ pub fn make_folder(folder: &Path) -> io::Result<()> {
     made.map_err(|error| named(folder, &error))
 }
 
+/// Takes a data folder for this process, as long as the file is held: two processes would not know of each other's writes.
+///
+/// # Errors
+/// When another process has it, or the file cannot be made.
+pub fn lock(data: &Path) -> io::Result<File> {
+    make_folder(data)?;
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(data.join("lock"))?;
+    file.try_lock().map_err(|_| {
+        io::Error::other(format!(
+            "thư mục {0} đang được một tiến trình khác dùng, hãy dừng nó trước / another process uses the folder {0}, stop it first",
+            data.display()
+        ))
+    })?;
+    Ok(file)
+}
+
 /// Reads a file.
 ///
 /// # Errors

@@ -6,9 +6,11 @@ mod convert;
 pub mod grader;
 pub mod log;
 pub mod organizer;
+pub mod packages;
 pub mod status;
 
 pub use candidate::Candidate;
 pub use grader::Grader;
 pub use log::Log;
 pub use organizer::Organizer;
+pub use packages::Packages;

@@ -16,6 +16,7 @@ pub mod cli;
 pub mod clock;
 pub mod files;
 pub mod id;
+pub mod packages;
 pub mod secrets;
 pub mod server;
 pub mod token;

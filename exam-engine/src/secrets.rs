@@ -8,6 +8,11 @@
 //! | `slip.key` | signs slips of submission; its public half stands in each exam | engines | delete, restart: exams published later use the new one |
 //! | `organizer.token` | opens organizers' calls | organizers | delete, restart |
 //! | `service.token` | opens the log and the grader | roles among themselves | delete, restart all roles |
+//! | `cluster.key` | seals papers and exam secrets in a shared store | engines, control | never while an exam is kept there |
+//!
+//! Processes that share a store hold the same six files, copied by the operator; a fingerprint of them stands in the
+//! store, and whoever has others is refused at its start. A change is made on all machines at once, with the processes
+//! stopped; the first one then starts with `--accept-new-secrets`.
 //!
 //! The exam secret of each exam (`exam-<id>.secret`) belongs to the control role; it is revealed after the close.
 //! None of them is ever logged.
@@ -104,6 +109,8 @@ pub struct Secrets {
     pub organizer: Token,
     /// Opens the log and the grader.
     pub service: Token,
+    /// Seals what engines share in a store.
+    pub cluster: Key,
 }
 
 impl Secrets {
@@ -121,6 +128,47 @@ impl Secrets {
             slip: key("slip.key")?,
             organizer: token("organizer.token")?,
             service: token("service.token")?,
+            cluster: key("cluster.key")?,
         })
+    }
+
+    /// Returns what tells these secrets from others and gives none of them away: a hash keyed with the cluster key.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let key = blake3::derive_key("khoa-bang secrets-fingerprint v1", &self.cluster.0);
+        let mut hash = blake3::Hasher::new_keyed(&key);
+        for secret in [
+            &self.access_code,
+            &self.session_token,
+            &self.receipt,
+            &self.slip,
+        ] {
+            hash.update(&secret.0);
+        }
+        for word in [&self.organizer, &self.service] {
+            hash.update(word.0.as_bytes()); // each 64 digits long, so no boundary can move
+        }
+        hash.finalize().to_hex().to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_secret_changes_the_fingerprint() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = Secrets::load(folder.path()).unwrap().fingerprint();
+        assert_eq!(Secrets::load(folder.path()).unwrap().fingerprint(), first);
+        for entry in std::fs::read_dir(folder.path()).unwrap() {
+            let file = entry.unwrap().path();
+            let before = std::fs::read(&file).unwrap();
+            std::fs::remove_file(&file).unwrap();
+            let other = Secrets::load(folder.path()).unwrap().fingerprint();
+            assert_ne!(other, first, "{}", file.display());
+            std::fs::write(&file, before).unwrap();
+        }
+        assert_eq!(Secrets::load(folder.path()).unwrap().fingerprint(), first);
     }
 }

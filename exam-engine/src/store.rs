@@ -6,12 +6,14 @@
 //! Two implementations, [`EmbeddedStore`] and [`RedisStore`], pass one suite (`tests/it/store_suite.rs`).
 
 mod embedded;
+mod exam_table;
 mod keys;
 mod record;
 mod redis;
 
 use bytes::Bytes;
 pub use embedded::EmbeddedStore;
+pub use exam_table::{ExamTable, Look, StoredExam, StoredPackage};
 pub use record::{Corrupt, decode_session, encode_change};
 pub(crate) use record::{ended_by_to_wire, response_from_wire, response_to_wire};
 
@@ -121,6 +123,12 @@ pub trait SessionStore: Send + Sync + 'static {
     /// Returns the record of a candidate.
     async fn load(&self, key: &SessionKey) -> Result<Option<Record>>;
 
+    /// Tells whether another process has gone on from this version of a record, which a reader of memory must know;
+    /// never if the store belongs to one process.
+    async fn has_moved_on(&self, _key: &SessionKey, _version: u64) -> Result<bool> {
+        Ok(false)
+    }
+
     /// Writes all or nothing; returns the new version once it is durable.
     async fn commit(&self, key: &SessionKey, commit: Commit) -> Result<u64>;
 
@@ -154,4 +162,10 @@ pub trait SessionStore: Send + Sync + 'static {
 
     /// Tells how durable a commit is.
     fn durability(&self) -> Durability;
+
+    /// Returns the list of exams that all processes of this store share; nothing if the store belongs to one process,
+    /// whose data folder then holds the exams.
+    fn exams(&self) -> Option<&dyn ExamTable> {
+        None
+    }
 }

@@ -241,7 +241,10 @@ impl Organizer {
     async fn export_once(&self, dir: &Path) -> Result<()> {
         let reply = self.call(|mut client| {
             let exam_id = self.exam_id.clone();
-            let request = self.authorized(ExportExamRequest { exam_id });
+            let request = self.authorized(ExportExamRequest {
+                exam_id,
+                files: vec![],
+            });
             async move { client.export_exam(request).await }
         });
         let mut pieces = reply.await?;

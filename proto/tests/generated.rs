@@ -4,7 +4,7 @@
 
 use std::{fs, path::Path};
 
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
     "bank/v1/bank.proto",
     "key/v1/key.proto",
     "exam/v1/exam.proto",
@@ -12,6 +12,7 @@ const FILES: [&str; 7] = [
     "exam/v1/candidate.proto",
     "exam/v1/organizer.proto",
     "grader/v1/grader.proto",
+    "grader/v1/package.proto",
 ];
 
 #[test]

@@ -6,6 +6,7 @@ mod figures;
 mod readme;
 mod shell;
 mod soak;
+mod valkey;
 
 use std::process::ExitCode;
 

@@ -10,8 +10,8 @@ const N_SESSIONS: usize = 20_000;
 const TARGET: u64 = 5 * 1_024;
 const SEED: u64 = 20_260_101;
 /// Turns of each way of sending, and how long each lasts.
-const N_TURNS: u32 = 5;
-const TURN: Duration = Duration::from_secs(2);
+const N_TURNS: u32 = 7;
+const TURN: Duration = Duration::from_secs(1);
 
 #[tokio::main]
 async fn main() -> ExitCode {

@@ -18,7 +18,7 @@ use super::{
 
 pub(super) async fn run(client: &mut Client, id: &str, folder: &Path) -> anyhow::Result<()> {
     let mut new = NewFolder::beside(folder)?;
-    let received = client::archive(client, id, |name, data| new.append(name, data)).await;
+    let received = client::archive(client, id, &[], |name, data| new.append(name, data)).await;
     if let Err(error) = received.and_then(|()| new.keep(folder)) {
         new.discard();
         return Err(error);

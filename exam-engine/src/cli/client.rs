@@ -76,14 +76,16 @@ fn download_bar(id: &str) -> anyhow::Result<ProgressBar> {
     Ok(bar)
 }
 
-/// Downloads an archive, piece by piece.
+/// Downloads the files of an archive, of all or of those named, piece by piece.
 pub(super) async fn archive(
     client: &mut Client,
     exam_id: &str,
+    files: &[&str],
     mut piece: impl FnMut(&str, &[u8]) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let request = ExportExamRequest {
         exam_id: exam_id.to_owned(),
+        files: files.iter().map(|file| (*file).to_owned()).collect(),
     };
     let bar = download_bar(exam_id)?;
     let mut stream = client

@@ -52,7 +52,7 @@ pub(super) async fn run(
         .unwrap_or_default();
     let edition = Edition::parse(&rules.map_edition).unwrap_or(Edition::Vn63);
     let mut result = Vec::new();
-    client::archive(client, id, |file, data| {
+    client::archive(client, id, &["result.tsv"], |file, data| {
         if file == "result.tsv" {
             result.extend_from_slice(data);
         }

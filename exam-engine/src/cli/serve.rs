@@ -10,10 +10,10 @@ use tokio::{
 
 use super::{DurabilityArgument, ServeArguments};
 use crate::{
-    clock::{SteadyClock, SystemClock},
+    clock::{Clock, SteadyClock, StoreClock, SystemClock},
     files,
     secrets::Secrets,
-    server::Server,
+    server::{Role, Server, Setup},
     store::{EmbeddedStore, RedisOptions, RedisStore, SessionStore},
 };
 
@@ -33,18 +33,32 @@ async fn serve(data: &Path, arguments: &ServeArguments) -> anyhow::Result<()> {
             data.display()
         )
     };
+    let setup = setup(arguments)?;
     let secrets = Secrets::load(&data.join("secrets")).with_context(unusable)?;
-    let clock = Arc::new(SteadyClock::start(&SystemClock));
-    let store: Arc<dyn SessionStore> = match &arguments.redis {
-        Some(url) => Arc::new(RedisStore::open(url, redis_options(arguments)?).await?),
+    let has_store = setup.has(Role::Engine) || setup.has(Role::Control);
+    let mut keeping = None;
+    let store: Option<(Arc<dyn SessionStore>, Arc<dyn Clock>)> = match &arguments.redis {
+        _ if !has_store => None,
+        Some(url) => {
+            let store: Arc<dyn SessionStore> =
+                Arc::new(RedisStore::open(url, redis_options(arguments)?).await?);
+            let clock = StoreClock::start(Arc::clone(&store), Arc::new(SystemClock)).await?;
+            keeping = Some(tokio::spawn(Arc::clone(&clock).keep()));
+            Some((store, clock))
+        }
         None if arguments.durability == DurabilityArgument::Replicated => anyhow::bail!(
             "--durability replicated cần Redis có bản sao, hãy thêm --redis / --durability replicated needs a Redis with a replica, add --redis"
         ),
         None => {
-            Arc::new(EmbeddedStore::open(&data.join("live"), clock.clone()).with_context(unusable)?)
+            let clock = Arc::new(SteadyClock::start(&SystemClock));
+            let store =
+                EmbeddedStore::open(&data.join("live"), clock.clone()).with_context(unusable)?;
+            Some((Arc::new(store), clock))
         }
     };
-    let server = Server::start(data, store, clock, &secrets).with_context(unusable)?;
+    let server = Server::start_roles(data, store, &secrets, setup)
+        .await
+        .with_context(unusable)?;
     let listener = TcpListener::bind(&arguments.listen)
         .await
         .with_context(|| format!("không mở được cổng {0}, hãy chọn cổng khác bằng --listen / cannot listen on {0}, choose another by --listen", arguments.listen))?;
@@ -60,6 +74,9 @@ async fn serve(data: &Path, arguments: &ServeArguments) -> anyhow::Result<()> {
         }
     };
     server.serve(listener, shutdown).await;
+    if let Some(keeping) = keeping {
+        keeping.abort();
+    }
     Ok(())
 }
 
@@ -77,4 +94,74 @@ fn redis_options(arguments: &ServeArguments) -> anyhow::Result<RedisOptions> {
         replicated: arguments.durability == DurabilityArgument::Replicated,
         ca: ca.transpose()?,
     })
+}
+
+/// Finds settings that do not go together.
+fn setup(arguments: &ServeArguments) -> anyhow::Result<Setup> {
+    let setup = Setup {
+        roles: arguments.roles.iter().copied().collect(),
+        engines: arguments.engine.clone(),
+        grader: arguments.grader.clone(),
+        accept_new_secrets: arguments.accept_new_secrets,
+    };
+    let (engine, control) = (setup.has(Role::Engine), setup.has(Role::Control));
+    anyhow::ensure!(
+        setup.has(Role::Grader) || setup.grader.is_some(),
+        "tiến trình không chấm cần biết máy chấm ở đâu, hãy thêm --grader URL / a process without the role grader must know where it is, add --grader URL"
+    );
+    anyhow::ensure!(
+        !setup.has(Role::Grader) || engine || !setup.engines.is_empty(),
+        "máy chấm cần engine để đọc nhật ký, hãy thêm --engine URL / a grader reads logs from engines, add --engine URL"
+    );
+    anyhow::ensure!(
+        engine == control || arguments.redis.is_some(),
+        "engine và control ở hai tiến trình phải dùng chung Redis, hãy thêm --redis URL / engine and control in two processes share a Redis, add --redis URL"
+    );
+    Ok(setup)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Arguments, Command};
+
+    #[track_caller]
+    fn check(words: &str, expected: Result<&[Role], &str>) {
+        let all = format!("exam serve {words}");
+        let Command::Serve(arguments) = Arguments::try_parse_from(all.split_whitespace())
+            .unwrap()
+            .command
+        else {
+            panic!("{all}");
+        };
+        match (setup(&arguments), expected) {
+            (Ok(setup), Ok(roles)) => assert_eq!(setup.roles, roles.iter().copied().collect()),
+            (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{error}"),
+            (found, _) => panic!("{words}: {found:?}"),
+        }
+    }
+
+    #[test]
+    fn roles_that_cannot_work_together_are_refused_with_the_flag_to_add() {
+        check("", Ok(&Role::ALL));
+        check("--redis redis://r", Ok(&Role::ALL));
+        check(
+            "--role engine --redis redis://r --grader http://g",
+            Ok(&[Role::Engine]),
+        );
+        check(
+            "--role grader --engine http://a,http://b",
+            Ok(&[Role::Grader]),
+        );
+        check(
+            "--role control,grader --redis redis://r --engine http://a",
+            Ok(&[Role::Control, Role::Grader]),
+        );
+        check("--role engine --redis redis://r", Err("--grader"));
+        check("--role grader", Err("--engine"));
+        check("--role engine --grader http://g", Err("--redis"));
+        check("--role control --grader http://g", Err("--redis"));
+    }
 }

@@ -23,7 +23,7 @@ impl Engine {
     /// [`Error::ExamState`] if the exam was never open, or the store.
     pub async fn close_exam(&self, exam_id: &str, end_running: bool) -> Result<(Exam, u64)> {
         let live = self.published(exam_id)?;
-        let exam = self.shut(&live)?;
+        let exam = self.shut(&live).await?;
         let n_ended = if end_running {
             self.end_running(&live).await?
         } else {
@@ -32,17 +32,19 @@ impl Engine {
         Ok((exam, n_ended))
     }
 
-    fn shut(&self, live: &LiveExam) -> Result<Exam> {
-        let _writing = self.exams.begin_write();
+    /// Returns once no process can start an attempt any more.
+    async fn shut(&self, live: &LiveExam) -> Result<Exam> {
+        let _writing = self.exams.begin_write().await?;
         let mut exam = live.exam();
         match exam.state() {
             ExamState::Closed => {}
             ExamState::Open => {
                 exam.state = ExamState::Closed.into();
-                self.exams.save(exam.clone())?;
+                self.exams.save(&exam, None).await?;
             }
             state => return Err(Error::ExamState { state }),
         }
+        self.exams.settle(live.id.as_str()).await; // also if an earlier call was broken off while it waited
         Ok(exam)
     }
 

@@ -29,9 +29,9 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::Invalid`] names the field; [`Error::ExamExists`] if the name is taken by a published exam.
-    pub fn create_exam(&self, mut spec: ExamSpec) -> Result<Exam> {
+    pub async fn create_exam(&self, mut spec: ExamSpec) -> Result<Exam> {
         exam_id(&spec.exam_id)?;
-        let _writing = self.exams.begin_write();
+        let _writing = self.exams.begin_write().await?;
         if self
             .exams
             .get(&spec.exam_id)
@@ -48,7 +48,7 @@ impl Engine {
             state: ExamState::Draft.into(),
             ..Exam::default()
         };
-        self.exams.save(exam.clone())?;
+        self.exams.save(&exam, None).await?;
         Ok(exam)
     }
 }

@@ -25,7 +25,10 @@ impl Engine {
         loop {
             let sleep_ms = match self.expire_due(&exam).await {
                 Ok(Some(sleep_ms)) => sleep_ms,
-                Ok(None) if exam.state() == ExamState::Closed => CLOSED_SLEEP_MS,
+                Ok(None) if exam.state() == ExamState::Closed => {
+                    exam.forget_all();
+                    CLOSED_SLEEP_MS
+                }
                 Ok(None) => LONGEST_SLEEP_MS,
                 Err(error) => {
                     tracing::debug!(exam.id = %exam.id, error = %error, "deadlines not looked at");

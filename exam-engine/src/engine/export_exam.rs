@@ -1,6 +1,6 @@
 //! Writes the archive of a closed exam (docs/FORMATS.md, section 7), piece by piece.
 //!
-//! Invariant (P10): nothing is exported while an attempt runs or the grader has not folded the whole log.
+//! Invariant (P10): nothing is exported while an attempt runs or may start, or the grader has not folded the whole log.
 
 use std::time::Duration;
 
@@ -13,10 +13,19 @@ use tokio::sync::mpsc;
 use tonic::Code;
 
 use super::{Engine, Error, Result};
-use crate::{clock::Timestamp, files, store};
+use crate::{clock::Timestamp, store};
 
 /// Bytes in one piece.
 const PIECE: usize = 256 << 10;
+/// The files of an archive.
+const FILES: [&str; 6] = [
+    "exam.bin",
+    "paper.bin",
+    "key.bin",
+    "secret.hex",
+    "log.bin",
+    "result.tsv",
+];
 /// How long the grader may take to catch up before the caller is told to come again.
 const GRADER_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -29,21 +38,33 @@ pub struct ArchivePiece {
 }
 
 impl Engine {
-    /// Sends the archive's pieces; a reader that went away ends it.
+    /// Sends the pieces of the archive's files, of all or of those named; a reader that went away ends it.
     ///
     /// # Errors
     /// [`Error::ExamState`] unless closed, [`Error::ResultNotReady`] while attempts run or grading is behind.
     pub async fn export_exam(
         &self,
         exam_id: &str,
+        files: &[String],
         pieces: mpsc::Sender<Result<ArchivePiece>>,
     ) -> Result<()> {
+        let wanted = |file: &str| files.is_empty() || files.iter().any(|wanted| wanted == file);
+        if let Some(strange) = files.iter().find(|file| !FILES.contains(&file.as_str())) {
+            return Err(Error::Invalid {
+                field: "files",
+                what: format!(
+                    "hồ sơ không có tệp {strange:?} / the archive has no file {strange:?}: {}",
+                    FILES.join(", ")
+                ),
+            });
+        }
         let live = self.published(exam_id)?;
         if live.state() != ExamState::Closed {
             return Err(Error::ExamState {
                 state: live.state(),
             });
         }
+        self.exams.settle(exam_id).await;
         let (running, next) = self
             .store
             .due(&live.id, live.n_partitions, Timestamp(0), 1)
@@ -51,19 +72,25 @@ impl Engine {
         if !running.is_empty() || next.is_some() {
             return Err(Error::ResultNotReady);
         }
-        let paths = self.exams.files(exam_id);
-        send(&pieces, "exam.bin", live.exam().encode_to_vec()).await;
-        send(&pieces, "paper.bin", files::read(&paths.paper)?).await;
-        let secret = paths.exam_secret(&live.exam())?;
-        send(
-            &pieces,
-            "secret.hex",
-            format!("{}\n", hex::encode(secret.0)).into_bytes(),
-        )
-        .await;
+        let package = self.exams.package(exam_id).await?;
+        let secret = format!("{}\n", hex::encode(package.secret));
+        for (file, data) in [
+            ("exam.bin", live.exam().encode_to_vec()),
+            ("paper.bin", package.paper),
+            ("secret.hex", secret.into_bytes()),
+        ] {
+            if wanted(file) {
+                send(&pieces, file, data).await;
+            }
+        }
         let ends = self.store.log_ends(&live.id, live.n_partitions).await?;
-        self.send_log(&live, &ends, &pieces).await?;
-        self.send_result(exam_id, ends, &pieces).await
+        if wanted("log.bin") {
+            self.send_log(&live, &ends, &pieces).await?;
+        }
+        if wanted("key.bin") || wanted("result.tsv") {
+            self.send_result(exam_id, ends, wanted, &pieces).await?;
+        }
+        Ok(())
     }
 
     /// Partition after partition: the order of the archive.
@@ -112,6 +139,7 @@ impl Engine {
         &self,
         exam_id: &str,
         ends: Vec<u64>,
+        wanted: impl Fn(&str) -> bool,
         pieces: &mpsc::Sender<Result<ArchivePiece>>,
     ) -> Result<()> {
         let request = ExportResultRequest {
@@ -140,7 +168,9 @@ impl Engine {
                 "result.tsv" => "result.tsv",
                 _ => "key.bin",
             };
-            send(pieces, file, piece.data).await;
+            if wanted(file) {
+                send(pieces, file, piece.data).await;
+            }
         }
         Ok(())
     }

@@ -135,6 +135,11 @@ impl LiveExam {
         Arc::clone(&self.cells.entry(candidate).or_default())
     }
 
+    /// Frees all cells, also those of candidates who have ended at another engine.
+    pub(super) fn forget_all(&self) {
+        self.cells.clear();
+    }
+
     pub(super) fn forget(&self, candidate: CandidateId) {
         self.cells.remove(&candidate);
     }

@@ -4,7 +4,7 @@
 
 use proto::exam::v1::{Exam, ExamState};
 
-use super::{Engine, Error, Result};
+use super::{Engine, Error, Package, Result};
 use crate::{files, secrets::Key};
 
 impl Engine {
@@ -12,8 +12,8 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::Bank`] if the blueprint cannot be filled, [`Error::Ungradable`], [`Error::ReleaseNotFound`], [`Error::ExamState`].
-    pub fn publish_exam(&self, exam_id: &str) -> Result<Exam> {
-        let _writing = self.exams.begin_write();
+    pub async fn publish_exam(&self, exam_id: &str) -> Result<Exam> {
+        let _writing = self.exams.begin_write().await?;
         let mut exam = self.in_state(exam_id, ExamState::Draft)?;
         let mut spec = exam.spec.take().unwrap_or_default();
         let release = self
@@ -23,7 +23,6 @@ impl Engine {
         spec.release_no = release.number;
         let blueprint = spec.blueprint.clone().unwrap_or_default();
         let package = release.package(exam_id, &blueprint, Key::generate()?.0)?;
-        let paths = self.exams.files(exam_id);
         let secret = Key::generate()?;
         let hash = |bytes: &[u8]| blake3::hash(bytes).as_bytes().to_vec().into();
         exam.n_items = blueprint
@@ -39,10 +38,12 @@ impl Engine {
         exam.secret_commitment = hash(&secret.0);
         exam.slip_key = self.signer.slip_key().to_vec().into();
         grader::Package::load(&exam, &package.paper_half, &package.key_half)?;
-        files::write(&paths.secret, hex::encode(secret.0).as_bytes())?;
-        files::write(&paths.key, &package.key_half)?;
-        files::write(&paths.paper, &package.paper_half)?;
-        self.exams.save(exam.clone())?;
+        files::write(&self.key_file(exam_id), &package.key_half)?;
+        let package = Package {
+            paper: package.paper_half,
+            secret: secret.0,
+        };
+        self.exams.save(&exam, Some(package)).await?;
         Ok(exam)
     }
 
@@ -50,11 +51,11 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::ExamState`] unless the exam is published and not yet open.
-    pub fn open_exam(&self, exam_id: &str) -> Result<Exam> {
-        let _writing = self.exams.begin_write();
+    pub async fn open_exam(&self, exam_id: &str) -> Result<Exam> {
+        let _writing = self.exams.begin_write().await?;
         let mut exam = self.in_state(exam_id, ExamState::Published)?;
         exam.state = ExamState::Open.into();
-        self.exams.save(exam.clone())?;
+        self.exams.save(&exam, None).await?;
         Ok(exam)
     }
 

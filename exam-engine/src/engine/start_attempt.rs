@@ -35,7 +35,7 @@ impl Engine {
             .map_err(Error::AccessCode)?;
         let exam = self
             .exams
-            .by_tag(tag)
+            .by_tag(tag)?
             .ok_or(Error::AccessCode(crate::token::CodeError::Invalid))?;
         let key = exam.key(ticket.candidate);
         for _ in 0..MAX_TRIES {
@@ -45,15 +45,23 @@ impl Engine {
             // Another engine may have gone on with it: what counts is in the store.
             let prior = self.load(&exam, &key).await?;
             let (mut session, change, step) = self.decide_start(&exam, prior.as_ref(), &ticket)?;
-            match self
-                .store
-                .commit(&key, encode_change(&session, &change))
-                .await
-            {
+            let mut commit = encode_change(&session, &change);
+            let by_rules = commit.not_after;
+            if step == Step::Start {
+                // Somebody may have closed the exam since this process looked: it starts nothing on old knowledge.
+                let known_until = self.exams.known_until();
+                commit.not_after = Some(by_rules.map_or(known_until, |at| at.min(known_until)));
+            }
+            let is_leased = commit.not_after != by_rules;
+            match self.store.commit(&key, commit).await {
                 Ok(version) => session.apply(change, version),
                 Err(store::Error::Conflict) => continue,
                 // The store's clock is past the deadline that this engine's clock has not reached yet.
                 Err(store::Error::TooLate) if step != Step::Start => continue,
+                Err(store::Error::TooLate) if is_leased => {
+                    let old = "the list of exams was not read lately".to_owned();
+                    return Err(store::Error::Unavailable(old).into());
+                }
                 Err(store::Error::TooLate) => {
                     return Err(session::Error::NotOpen {
                         next_opens_at: None,

@@ -20,7 +20,12 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status, Streaming, codegen::BoxStream};
 
-use super::{auth::Roles, convert, log::until_stopped, status::to_status};
+use super::{
+    auth::Roles,
+    convert,
+    log::until_stopped,
+    status::{from_grader, to_status},
+};
 use crate::engine::{Engine, Error, LiveExam};
 
 /// Messages on their way to one reader.
@@ -70,7 +75,7 @@ impl Organizer {
                 Err(status) if status.code() == Code::NotFound && tries < GRADER_TRIES => {
                     tries += 1;
                 }
-                Err(status) => return Err(status),
+                Err(status) => return Err(from_grader(status)),
             }
             tokio::time::sleep(GRADER_PAUSE).await;
         }
@@ -90,7 +95,7 @@ impl OrganizerService for Organizer {
         request: Request<CreateExamRequest>,
     ) -> Result<Response<CreateExamResponse>, Status> {
         let spec = self.enter(request)?.spec.unwrap_or_default();
-        let exam = self.engine.create_exam(spec).map_err(to_status)?;
+        let exam = self.engine.create_exam(spec).await.map_err(to_status)?;
         Ok(Response::new(CreateExamResponse { exam: Some(exam) }))
     }
 
@@ -101,6 +106,7 @@ impl OrganizerService for Organizer {
         let exam = self
             .engine
             .publish_exam(&self.enter(request)?.exam_id)
+            .await
             .map_err(to_status)?;
         Ok(Response::new(PublishExamResponse { exam: Some(exam) }))
     }
@@ -112,6 +118,7 @@ impl OrganizerService for Organizer {
         let exam = self
             .engine
             .open_exam(&self.enter(request)?.exam_id)
+            .await
             .map_err(to_status)?;
         Ok(Response::new(OpenExamResponse { exam: Some(exam) }))
     }
@@ -250,7 +257,8 @@ impl OrganizerService for Organizer {
             .engine
             .grader()
             .get_standings(request)
-            .await?
+            .await
+            .map_err(from_grader)?
             .into_inner();
         Ok(Response::new(GetStandingsResponse {
             rows: page.rows,
@@ -264,12 +272,12 @@ impl OrganizerService for Organizer {
         &self,
         request: Request<ExportExamRequest>,
     ) -> Result<Response<Self::ExportExamStream>, Status> {
-        let exam_id = self.enter(request)?.exam_id;
+        let ExportExamRequest { exam_id, files } = self.enter(request)?;
         self.engine.published(&exam_id).map_err(to_status)?;
         let (pieces, made) = mpsc::channel(MAX_IN_FLIGHT);
         let engine = Arc::clone(&self.engine);
         tokio::spawn(async move {
-            if let Err(error) = engine.export_exam(&exam_id, pieces.clone()).await {
+            if let Err(error) = engine.export_exam(&exam_id, &files, pieces.clone()).await {
                 let _ = pieces.send(Err(error)).await; // the reader may have gone
             }
         });

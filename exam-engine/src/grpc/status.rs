@@ -21,7 +21,7 @@ pub type Facts = Vec<(&'static str, String)>;
 #[must_use]
 pub fn to_status(error: Error) -> Status {
     if let Error::Grader(status) = error {
-        return *status; // made by the grader's own table
+        return from_grader(*status);
     }
     let (code, facts) = classify(&error);
     match code {
@@ -42,6 +42,17 @@ pub fn to_status(error: Error) -> Status {
         _ => sentence.to_owned(),
     };
     with_info(code, facts, grpc_code, detail)
+}
+
+/// Passes a refusal of the grader on; what the network made of a grader that is away says names of machines, and means
+/// for the caller that the result is not there yet.
+#[must_use]
+pub fn from_grader(status: Status) -> Status {
+    if status.get_details_error_info().is_some() {
+        return status; // made by the grader's own table
+    }
+    tracing::debug!(error = %status, "the grader does not answer");
+    refusal(ErrorCode::ResultNotReady, vec![])
 }
 
 /// Makes the status of a code that no operation returns, with its fixed sentence.
@@ -314,6 +325,10 @@ pub fn describe(code: ErrorCode) -> (Code, &'static str) {
             Code::NotFound,
             "Không có bản phát hành câu hỏi, hãy chạy `exam bank release` / There is no such release, run `exam bank release`",
         ),
+        ErrorCode::RoleNotHere => (
+            Code::Unimplemented,
+            "Tiến trình này không giữ vai trò đó, hãy gọi máy chạy vai trò được nêu / This process does not have that role, call one that runs the role named",
+        ),
         ErrorCode::SessionTakenOver => (
             Code::Aborted,
             "Bài đang làm trên thiết bị khác / Another device has taken over",
@@ -353,6 +368,23 @@ mod tests {
             let (_, sentence) = describe(code);
             assert!(sentence.contains(" / "), "{code:?}");
         }
+    }
+
+    #[test]
+    fn a_grader_that_is_away_is_no_name_of_a_machine() {
+        let away = Status::unavailable("tcp connect error: 10.0.0.3:7800");
+        let told = to_status(away.into());
+        assert_eq!(
+            told.get_details_error_info().unwrap().reason,
+            "RESULT_NOT_READY"
+        );
+        assert!(!told.message().contains("10.0.0.3"));
+        let own = refusal(ErrorCode::ExamNotFound, vec![]);
+        let told = to_status(own.into());
+        assert_eq!(
+            told.get_details_error_info().unwrap().reason,
+            "EXAM_NOT_FOUND"
+        );
     }
 
     #[test]

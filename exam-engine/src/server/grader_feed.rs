@@ -1,82 +1,78 @@
-//! Hands published exams to the grader: packages from files that only graders read, the log from an engine.
+//! Hands published exams to the grader, wherever it runs: the exam's state at every change, the halves when it lacks them.
+//!
+//! The role that publishes does this, and nobody else reads `keys/` besides the grader itself.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use grader::{
-    Package,
-    service::{Graders, LogSource},
-};
-use proto::exam::v1::log_service_client::LogServiceClient;
-use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
-use tonic::{
-    Request,
-    metadata::{Ascii, MetadataValue},
-    transport::Channel,
-};
+use proto::grader::v1::{AddExamRequest, package_service_client::PackageServiceClient};
+use tonic::transport::Channel;
 
 use crate::{
-    engine::{ExamFiles, LiveExam},
-    secrets::Token,
+    engine::{self, Engine, LiveExam},
+    files,
 };
 
-/// A message of 1,024 entries, each with a paper of 200 items, stays below.
-const MAX_MESSAGE_BYTES: usize = 8 << 20;
+/// Bytes in one message.
+const PIECE_BYTES: usize = 256 << 10;
+/// A grader that was away or lost its folder hears of all exams within this.
+const PERIOD: Duration = Duration::from_secs(5);
 
-/// Runs until stopped: adds exams as they are published, and tells their states.
-pub(super) async fn feed(
-    data: PathBuf,
-    mut exams: watch::Receiver<Vec<Arc<LiveExam>>>,
-    graders: Graders,
-    channel: Channel,
-    token: Token,
-    stop: CancellationToken,
-) {
-    let bearer: MetadataValue<Ascii> = format!("Bearer {}", token.reveal())
-        .parse()
-        .expect("hexadecimal digits are ASCII");
-    let with_token = move |mut request: Request<()>| {
-        request
-            .metadata_mut()
-            .insert("authorization", bearer.clone());
-        Ok(request)
-    };
-    let client = LogServiceClient::with_interceptor(channel, with_token)
-        .max_decoding_message_size(MAX_MESSAGE_BYTES);
-    let source: Arc<dyn LogSource> = Arc::new(client);
+/// Runs until it is dropped.
+pub(super) async fn feed(engine: Arc<Engine>, grader: Channel) {
+    let mut exams = engine.watch_exams();
+    let mut failing = HashSet::new();
     loop {
         let all = exams.borrow_and_update().clone();
         for live in all {
-            if graders.set_exam_state(live.id.as_str(), live.state()) {
-                continue;
-            }
-            match package(&data, &live) {
-                Ok(package) => {
-                    graders
-                        .add_exam(live.state(), Arc::new(package), Arc::clone(&source))
-                        .await
+            match push(&engine, &grader, &live).await {
+                Ok(()) => {
+                    if failing.remove(&live.id) {
+                        tracing::warn!(exam.id = %live.id, "the grader has the exam now");
+                    }
                 }
                 Err(error) => {
-                    tracing::error!(exam.id = %live.id, error = %error, "exam cannot be graded")
+                    if failing.insert(live.id.clone()) {
+                        tracing::error!(exam.id = %live.id, error = %error, "the grader does not get the exam");
+                    }
                 }
             }
         }
-        tokio::select! {
-            changed = exams.changed() => if changed.is_err() { return },
-            () = stop.cancelled() => return,
+        if let Ok(Err(_)) = tokio::time::timeout(PERIOD, exams.changed()).await {
+            return; // the engine is gone
         }
     }
 }
 
-fn package(data: &Path, live: &LiveExam) -> anyhow::Result<Package> {
-    let files = ExamFiles::new(data, live.id.as_str());
-    Ok(Package::load(
-        &live.exam(),
-        &fs::read(files.paper)?,
-        &fs::read(files.key)?,
-    )?)
+async fn push(engine: &Engine, grader: &Channel, live: &LiveExam) -> engine::Result<()> {
+    let exam = AddExamRequest {
+        exam: Some(live.exam()),
+        ..AddExamRequest::default()
+    };
+    let mut client = PackageServiceClient::new(grader.clone());
+    let told = client
+        .add_exam(engine.to_grader(tokio_stream::once(exam.clone())))
+        .await?;
+    if told.into_inner().is_followed {
+        return Ok(());
+    }
+    let package = engine.package(live.id.as_str()).await?;
+    let key = files::read(&engine.key_file(live.id.as_str()))?;
+    let mut messages = vec![exam];
+    messages.extend(
+        package
+            .paper
+            .chunks(PIECE_BYTES)
+            .map(|piece| AddExamRequest {
+                paper: piece.to_vec().into(),
+                ..AddExamRequest::default()
+            }),
+    );
+    messages.extend(key.chunks(PIECE_BYTES).map(|piece| AddExamRequest {
+        key: piece.to_vec().into(),
+        ..AddExamRequest::default()
+    }));
+    client
+        .add_exam(engine.to_grader(tokio_stream::iter(messages)))
+        .await?;
+    Ok(())
 }

@@ -3,19 +3,20 @@
 use std::io;
 
 use hyper_util::rt::TokioIo;
-use proto::exam::v1::log_service_server::{LogService, LogServiceServer};
+use proto::{
+    exam::v1::log_service_server::LogServiceServer,
+    grader::v1::{
+        grader_service_server::GraderServiceServer, package_service_server::PackageServiceServer,
+    },
+};
 use tokio::{io::DuplexStream, sync::mpsc};
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tokio_util::sync::CancellationToken;
-use tonic::{
-    body::Body,
-    codegen::{Service, http},
-    server::NamedService,
-    transport::{Channel, Endpoint, Server, Uri},
-};
+use tonic::transport::{Channel, Endpoint, Server, Uri};
 use tower::service_fn;
 
 use super::port::CONNECTION_WINDOW_BYTES;
+use crate::grpc;
 
 /// Bytes on their way in one direction.
 const PIPE_BYTES: usize = 1 << 20;
@@ -42,30 +43,25 @@ pub(super) fn channel() -> (Channel, mpsc::Receiver<DuplexStream>) {
     (channel, receiver)
 }
 
-/// Serves log and grader on such connections.
-pub(super) async fn serve<L, G>(
+/// What roles ask of each other, as far as it is here.
+pub(super) struct Services {
+    pub(super) log: Option<LogServiceServer<grpc::Log>>,
+    pub(super) grader: Option<GraderServiceServer<grpc::Grader>>,
+    pub(super) packages: Option<PackageServiceServer<grpc::Packages>>,
+}
+
+/// Serves roles on such connections.
+pub(super) async fn serve(
     connections: mpsc::Receiver<DuplexStream>,
-    log: LogServiceServer<L>,
-    grader: G,
+    services: Services,
     stop: CancellationToken,
-) where
-    L: LogService,
-    G: Service<
-            http::Request<Body>,
-            Response = http::Response<Body>,
-            Error = std::convert::Infallible,
-        > + NamedService
-        + Clone
-        + Send
-        + Sync
-        + 'static,
-    G::Future: Send + 'static,
-{
+) {
     let incoming = ReceiverStream::new(connections).map(Ok::<_, io::Error>);
     let served = Server::builder()
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .add_service(log)
-        .add_service(grader)
+        .add_optional_service(services.log)
+        .add_optional_service(services.grader)
+        .add_optional_service(services.packages)
         .serve_with_incoming_shutdown(incoming, stop.cancelled_owned());
     if let Err(error) = served.await {
         tracing::error!(error = %error, "in-process server ended");

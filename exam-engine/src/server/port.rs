@@ -5,20 +5,21 @@
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use ::grader::service::Graders;
-use axum::{Router, extract::Request, response::Html, routing::get};
+use axum::{
+    Router,
+    extract::Request,
+    response::Html,
+    routing::{any, get},
+};
 use http::StatusCode;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{conn::auto, graceful::GracefulShutdown},
     service::TowerToHyperService,
 };
-use proto::{
-    exam::v1::{
-        ErrorCode, candidate_service_server::CandidateServiceServer,
-        log_service_server::LogServiceServer, organizer_service_server::OrganizerServiceServer,
-    },
-    grader::v1::grader_service_server::GraderServiceServer,
+use proto::exam::v1::{
+    ErrorCode, candidate_service_server::CandidateServiceServer,
+    organizer_service_server::OrganizerServiceServer,
 };
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -29,6 +30,7 @@ use tonic::{body::Body, server::NamedService};
 use tonic_health::{ServingStatus, server::HealthReporter};
 use tower::ServiceBuilder;
 
+use super::{Parts, Role, in_process::Services};
 use crate::{
     engine::Engine,
     grpc::{self, auth::Roles, status::refusal},
@@ -64,77 +66,102 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// Accepting fails when file descriptors run out; the next try comes after this.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Puts the routes together.
-pub(super) fn routes(
-    engine: &Arc<Engine>,
-    graders: &Graders,
-    roles: &Roles,
-    stop: &CancellationToken,
-) -> Router {
-    let candidate = CandidateServiceServer::new(grpc::Candidate::new(Arc::clone(engine)))
-        .max_decoding_message_size(MAX_CANDIDATE_BYTES);
-    let organizer = OrganizerServiceServer::new(grpc::Organizer::new(
-        Arc::clone(engine),
-        roles.clone(),
-        stop.clone(),
-    ))
-    .max_decoding_message_size(MAX_ORGANIZER_BYTES);
-    let log = LogServiceServer::new(grpc::Log::new(
-        Arc::clone(engine),
-        roles.clone(),
-        stop.clone(),
-    ));
-    let grader = GraderServiceServer::new(grpc::Grader::new(
-        graders.clone(),
-        roles.clone(),
-        stop.clone(),
-    ));
+/// Puts the routes together: what the process's roles answer, and for the other services where they are.
+pub(super) fn routes(parts: &Parts, roles: &Roles, stop: &CancellationToken) -> Router {
+    let candidate = parts.with_role(Role::Engine).map(|engine| {
+        CandidateServiceServer::new(grpc::Candidate::new(Arc::clone(engine)))
+            .max_decoding_message_size(MAX_CANDIDATE_BYTES)
+    });
+    let organizer = parts.with_role(Role::Control).map(|engine| {
+        OrganizerServiceServer::new(grpc::Organizer::new(
+            Arc::clone(engine),
+            roles.clone(),
+            stop.clone(),
+        ))
+        .max_decoding_message_size(MAX_ORGANIZER_BYTES)
+    });
+    let Services {
+        log,
+        grader,
+        packages,
+    } = parts.services(roles, stop);
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(proto::FILE_DESCRIPTOR_SET)
         .build_v1()
         .expect("the descriptors were made by the compiler");
     let (health, health_service) = tonic_health::server::health_reporter();
-    tokio::spawn(report_health(health, Arc::clone(engine), stop.clone()));
+    let mut told = vec![""];
     let router = Router::new()
         .route("/", get(home))
         .fallback(|| async { (StatusCode::NOT_FOUND, "không có trang này / no such page") });
-    let router = mount(router, candidate);
-    let router = mount(router, organizer);
-    let router = mount(router, log);
-    let router = mount(router, grader);
+    let router = mount_role(router, candidate, Role::Engine, &mut told);
+    let router = mount_role(router, organizer, Role::Control, &mut told);
+    let router = mount_role(router, log, Role::Engine, &mut told);
+    let router = mount_role(router, grader, Role::Grader, &mut told);
+    let router = mount_role(router, packages, Role::Grader, &mut told);
     let router = mount(router, reflection);
+    let engine = parts.engine.clone();
+    tokio::spawn(report_health(health, engine, told, stop.clone()));
     mount(router, health_service)
 }
 
-/// Services whose health is told; "" is the server as a whole.
-const TOLD: [&str; 5] = [
-    "",
-    CandidateServiceServer::<grpc::Candidate>::NAME,
-    OrganizerServiceServer::<grpc::Organizer>::NAME,
-    LogServiceServer::<grpc::Log>::NAME,
-    GraderServiceServer::<grpc::Grader>::NAME,
-];
-
-/// Tells once a second whether answers are stored, and that they are not any more once the server stops.
-async fn report_health(mut health: HealthReporter, engine: Arc<Engine>, stop: CancellationToken) {
-    while let Some(is_up) = stop.run_until_cancelled(engine.store_is_up()).await {
+/// Tells once a second whether answers are stored, and that they are not any more once the server stops. `told` are the
+/// services that are here; "" is the server as a whole.
+async fn report_health(
+    mut health: HealthReporter,
+    engine: Option<Arc<Engine>>,
+    told: Vec<&'static str>,
+    stop: CancellationToken,
+) {
+    let is_up = async || match &engine {
+        Some(engine) => engine.store_is_up().await,
+        None => true, // a grader alone has no store
+    };
+    while let Some(is_up) = stop.run_until_cancelled(is_up()).await {
         let status = if is_up {
             ServingStatus::Serving
         } else {
             ServingStatus::NotServing
         };
-        for service in TOLD {
+        for service in &told {
             health.set_service_status(service, status).await;
         }
         stop.run_until_cancelled(tokio::time::sleep(HEALTH_PERIOD))
             .await;
     }
-    for service in TOLD {
+    for service in &told {
         health
             .set_service_status(service, ServingStatus::NotServing)
             .await;
         health.clear_service_status(service).await; // ends those who watch it
     }
+}
+
+/// Mounts a service of a role, or in its place the refusal that names the role.
+fn mount_role<S>(
+    router: Router,
+    service: Option<S>,
+    role: Role,
+    told: &mut Vec<&'static str>,
+) -> Router
+where
+    S: tower::Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>
+        + NamedService
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    S::Future: Send + 'static,
+{
+    if let Some(service) = service {
+        told.push(S::NAME);
+        return mount(router, service);
+    }
+    let elsewhere = move || async move {
+        let facts = vec![("role", role.name().to_owned())];
+        refusal(ErrorCode::RoleNotHere, facts).into_http::<axum::body::Body>()
+    };
+    router.route(&format!("/{}/{{*rest}}", S::NAME), any(elsewhere))
 }
 
 async fn home() -> Html<&'static str> {

@@ -8,6 +8,10 @@
 //! | `kb:{exam:p}:log` | stream: ids `0-1`, `0-2`, …; field `e` an encoded event | trimmed from its beginning behind archive and graders | `commit.lua`; `trim_log` |
 //! | `kb:{exam:p}:due` | sorted set: member candidate, score Unix milliseconds | members leave with the end | `commit.lua` |
 //! | `kb:{exam:p}:barrier` | empty text, class `replicated` only: WAIT proves the reads before this write | overwritten | reads of records and log |
+//! | `kb:{exams}:index` | hash: name of an exam, its revision | none | `put_exam.lua` |
+//! | `kb:{exams}:e:<name>` | hash: `r` revision, `m` oldest format that may read it, `e` `exam.v1.Exam`; published ones also `p` paper half and `s` exam secret, both sealed (`engine/registry/seal.rs`) | none | `put_exam.lua` |
+//! | `kb:{exams}:changes` | number of writes to the list of exams | none | `put_exam.lua` |
+//! | `kb:{exams}:secrets` | fingerprint of the secrets that all processes must hold (`secrets.rs`) | none | first process, `--accept-new-secrets` |
 //!
 //! Embedded (keyspaces of one fjall database; big-endian, so that byte order is key order). An exam is its number, given
 //! at its first commit, so that the keys written for an answer are at most 20 bytes: fjall keeps those in place, and its
@@ -70,6 +74,16 @@ pub(super) fn redis_due(exam: &ExamId, partition: u32) -> String {
 
 pub(super) fn redis_barrier(exam: &ExamId, partition: u32) -> String {
     format!("kb:{{{}}}:barrier", redis_tag(exam, partition))
+}
+
+/// Hash tag of the shared list of exams.
+pub(super) const REDIS_EXAMS_TAG: &str = "exams";
+pub(super) const REDIS_EXAM_INDEX: &str = "kb:{exams}:index";
+pub(super) const REDIS_EXAM_CHANGES: &str = "kb:{exams}:changes";
+pub(super) const REDIS_SECRETS: &str = "kb:{exams}:secrets";
+
+pub(super) fn redis_exam(name: &str) -> String {
+    format!("kb:{{exams}}:e:{name}")
 }
 
 /// Number of an exam in the embedded store.

@@ -346,6 +346,19 @@ fn cause_to_wire(cause: &Cause) -> wire::Cause {
     }
 }
 
+/// Reads a message of which every byte is understood. Prost drops fields that it does not know: the next write would
+/// lose what a newer version has stored, so such a record is left to newer engines.
+fn decode<M: Message + Default>(bytes: Bytes) -> Result<M, Corrupt> {
+    let n_bytes = bytes.len();
+    let message = M::decode(bytes).map_err(|error| Corrupt(error.to_string()))?;
+    if message.encoded_len() == n_bytes {
+        return Ok(message);
+    }
+    Err(Corrupt(
+        "a newer version has written what this one does not know".to_owned(),
+    ))
+}
+
 /// Reads a session; `draw` makes the paper of an attempt anew.
 ///
 /// # Errors
@@ -355,15 +368,12 @@ pub fn decode_session(
     record: Record,
     draw: impl FnOnce(u32) -> Result<Paper, String>,
 ) -> Result<Session, Corrupt> {
-    let unreadable = |error: prost::DecodeError| Corrupt(error.to_string());
     let (mut head, mut progress, mut answers) = (None, None, Vec::new());
     for (field, bytes) in record.fields {
         match field {
-            Field::Head => head = Some(HeadRecord::decode(bytes).map_err(unreadable)?),
-            Field::Progress => progress = Some(ProgressRecord::decode(bytes).map_err(unreadable)?),
-            Field::Answer(position) => {
-                answers.push((position, AnswerRecord::decode(bytes).map_err(unreadable)?))
-            }
+            Field::Head => head = Some(decode::<HeadRecord>(bytes)?),
+            Field::Progress => progress = Some(decode::<ProgressRecord>(bytes)?),
+            Field::Answer(position) => answers.push((position, decode::<AnswerRecord>(bytes)?)),
         }
     }
     let (Some(head), Some(progress)) = (head, progress) else {
@@ -512,6 +522,33 @@ mod tests {
                 })
             ]
         );
+    }
+
+    /// Each kind of record with a field that this version does not know, as a newer one may write it.
+    #[test]
+    fn a_field_of_a_newer_version_is_refused_and_never_dropped() {
+        let field_99: &[u8] = &[0x98, 0x06, 0x01];
+        let newer = |bytes: Vec<u8>| Bytes::from([&bytes, field_99].concat());
+        let head = HeadRecord {
+            attempt: 1,
+            ..HeadRecord::default()
+        };
+        let answer = AnswerRecord {
+            seq: 1,
+            response: Some(response_to_wire(&Response::Chosen(2))),
+        };
+        let (head, answer) = (head.encode_to_vec(), answer.encode_to_vec());
+        assert!(decode::<HeadRecord>(head.clone().into()).is_ok());
+        assert!(decode::<AnswerRecord>(answer.clone().into()).is_ok());
+        assert!(decode::<HeadRecord>(newer(head)).is_err());
+        assert!(decode::<AnswerRecord>(newer(answer)).is_err());
+        assert!(decode::<ProgressRecord>(newer(Vec::new())).is_err());
+        // A kind of response that is not known yet stands inside the answer.
+        let unknown_kind = Bytes::from(vec![0x08, 0x01, 0x12, 0x03, 0x98, 0x06, 0x01]);
+        assert!(decode::<AnswerRecord>(unknown_kind).is_err());
+        // Negative control: without the check the field would be gone.
+        let dropped = ProgressRecord::decode(newer(Vec::new())).unwrap();
+        assert_eq!(dropped.encoded_len(), 0);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 mod address;
 mod dial;
+mod exams;
 mod lane;
 mod nodes;
 mod reply;
@@ -22,7 +23,9 @@ use self::{
     nodes::{Kind, Nodes},
     reply::Extent,
 };
-use super::{AlarmChange, Commit, Durability, Error, Record, Result, SessionStore, keys};
+use super::{
+    AlarmChange, Commit, Durability, Error, ExamTable, Record, Result, SessionStore, keys,
+};
 use crate::{
     clock::Timestamp,
     id::{CandidateId, ExamId, SessionKey},
@@ -174,6 +177,20 @@ impl SessionStore for RedisStore {
         reply::record(self.proven_read(&key.exam, key.partition, read).await?)
     }
 
+    async fn has_moved_on(&self, key: &SessionKey, version: u64) -> Result<bool> {
+        let name = keys::redis_record(key);
+        let read = || {
+            let mut read = redis::cmd("HGET");
+            read.arg(&name).arg(keys::VERSION);
+            vec![read]
+        };
+        let mut values = self
+            .call(&key.exam, key.partition, Kind::Read, read)
+            .await?;
+        let found: Option<u64> = reply::read(values.next())?;
+        Ok(found.unwrap_or_default() != version)
+    }
+
     async fn commit(&self, key: &SessionKey, commit: Commit) -> Result<u64> {
         let commands = || vec![self.commit_command(key, &commit)];
         let mut values = self
@@ -270,5 +287,9 @@ impl SessionStore for RedisStore {
 
     fn durability(&self) -> Durability {
         self.durability
+    }
+
+    fn exams(&self) -> Option<&dyn ExamTable> {
+        Some(self)
     }
 }

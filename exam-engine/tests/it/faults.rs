@@ -241,7 +241,7 @@ async fn two_processes_on_one_data_folder_are_refused() {
         clock,
         &server.secrets,
     );
-    let error = second.map(|_| ()).unwrap_err().to_string();
+    let error = second.await.map(|_| ()).unwrap_err().to_string();
     assert!(error.contains("another process"), "{error}");
 }
 

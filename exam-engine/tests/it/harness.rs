@@ -106,7 +106,9 @@ impl TestServer {
                 store
             }
         };
-        let server = Server::start(self.data.path(), store, clock, &self.secrets).unwrap();
+        let server = Server::start(self.data.path(), store, clock, &self.secrets)
+            .await
+            .unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         self.url = format!("http://{}", listener.local_addr().unwrap());
         let (stop, stopped) = oneshot::channel();

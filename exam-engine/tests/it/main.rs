@@ -4,16 +4,20 @@
 
 mod actions;
 mod bad_input;
+mod cluster;
 mod command_line;
 mod failover;
 mod faults;
 mod harness;
 mod kill;
+mod processes;
 mod redis_access;
 mod redis_group;
 mod redis_server;
 mod redis_store;
+mod rolling_upgrade;
 mod rpc_coverage;
+mod several_engines;
 mod sim;
 mod sitting;
 mod store_suite;

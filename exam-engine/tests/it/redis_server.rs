@@ -100,6 +100,11 @@ impl RedisServer {
         self.wait_until_up();
     }
 
+    /// Where its files are.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// Sends one command on a connection of its own.
     pub(crate) fn query<T: FromRedisValue>(&self, words: &[&str]) -> redis::RedisResult<T> {
         let client = redis::Client::open(self.url())?;

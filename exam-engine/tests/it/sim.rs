@@ -108,9 +108,9 @@ static TEMPLATE: LazyLock<Template> = LazyLock::new(|| {
         let mut spec = spec(BEGIN.0);
         let rules = spec.rules.as_mut().unwrap();
         (rules.duration_ms, rules.grace_ms) = (DURATION_MS, GRACE_MS);
-        engine.create_exam(spec).unwrap();
-        engine.publish_exam(EXAM).unwrap();
-        engine.open_exam(EXAM).unwrap();
+        engine.create_exam(spec).await.unwrap();
+        engine.publish_exam(EXAM).await.unwrap();
+        engine.open_exam(EXAM).await.unwrap();
         let persons: Vec<Ticket> = (0..N_PERSONS)
             .map(|person| Ticket {
                 candidate: CandidateId([person; 16]),

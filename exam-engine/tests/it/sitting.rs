@@ -113,6 +113,7 @@ pub(crate) async fn export(server: &TestServer) -> tempfile::TempDir {
     let early = organizer
         .export_exam(server.as_organizer(ExportExamRequest {
             exam_id: exam_id.clone(),
+            files: vec![],
         }))
         .await
         .unwrap();
@@ -129,7 +130,10 @@ pub(crate) async fn export(server: &TestServer) -> tempfile::TempDir {
         .await
         .unwrap();
     let mut pieces = organizer
-        .export_exam(server.as_organizer(ExportExamRequest { exam_id }))
+        .export_exam(server.as_organizer(ExportExamRequest {
+            exam_id,
+            files: vec![],
+        }))
         .await
         .unwrap()
         .into_inner();

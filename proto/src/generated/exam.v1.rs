@@ -383,6 +383,8 @@ pub enum ErrorCode {
     TooManyAnswers = 29,
     /// The token is missing, damaged, expired or of another exam; start again with the access code.
     TokenInvalid = 30,
+    /// This process does not have the role that the call is for; metadata "role" names it. Call one that has it.
+    RoleNotHere = 31,
     /// An organizer has stopped the clock; keep the answers and send them when it goes on.
     AttemptPaused = 40,
     /// Only the position answered last and those behind it may be answered; metadata "position" is that one.
@@ -428,6 +430,7 @@ impl ErrorCode {
             Self::SubmitMismatch => "ERROR_CODE_SUBMIT_MISMATCH",
             Self::TooManyAnswers => "ERROR_CODE_TOO_MANY_ANSWERS",
             Self::TokenInvalid => "ERROR_CODE_TOKEN_INVALID",
+            Self::RoleNotHere => "ERROR_CODE_ROLE_NOT_HERE",
             Self::AttemptPaused => "ERROR_CODE_ATTEMPT_PAUSED",
             Self::NavigationForwardOnly => "ERROR_CODE_NAVIGATION_FORWARD_ONLY",
             Self::SectionClosed => "ERROR_CODE_SECTION_CLOSED",
@@ -467,6 +470,7 @@ impl ErrorCode {
             "ERROR_CODE_SUBMIT_MISMATCH" => Some(Self::SubmitMismatch),
             "ERROR_CODE_TOO_MANY_ANSWERS" => Some(Self::TooManyAnswers),
             "ERROR_CODE_TOKEN_INVALID" => Some(Self::TokenInvalid),
+            "ERROR_CODE_ROLE_NOT_HERE" => Some(Self::RoleNotHere),
             "ERROR_CODE_ATTEMPT_PAUSED" => Some(Self::AttemptPaused),
             "ERROR_CODE_NAVIGATION_FORWARD_ONLY" => Some(Self::NavigationForwardOnly),
             "ERROR_CODE_SECTION_CLOSED" => Some(Self::SectionClosed),
@@ -2785,6 +2789,9 @@ pub struct ExportExamRequest {
     /// The exam.
     #[prost(string, tag = "1")]
     pub exam_id: ::prost::alloc::string::String,
+    /// Names of the files wanted, as "result.tsv"; none sends all.
+    #[prost(string, repeated, tag = "2")]
+    pub files: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// A piece of one file of the archive.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -29,7 +29,7 @@ const PAUSE: Duration = Duration::from_millis(25);
 /// A cluster is asked about its nodes at most this often.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Workers of a primary's commits: while one group is synced and replicated, the next ones are on their way (decision 0013).
-const N_COMMITTERS: usize = 4; //TMP
+const N_COMMITTERS: usize = 4;
 /// Workers of its reads: long ones do not stand in the way of commits, nor one of another.
 const N_READERS: usize = 2;
 
@@ -56,14 +56,7 @@ impl Node {
     fn start(endpoint: String, dial: Dial, replicated: bool) -> Arc<Self> {
         Arc::new(Self {
             endpoint,
-            commits: Lane::start(
-                &dial,
-                std::env::var("KB_N")
-                    .ok()
-                    .and_then(|n| n.parse().ok())
-                    .unwrap_or(N_COMMITTERS),
-                replicated,
-            ),
+            commits: Lane::start(&dial, N_COMMITTERS, replicated),
             reads: Lane::start(&dial, N_READERS, replicated),
             dial,
         })

@@ -1,0 +1,105 @@
+//! Other roles on other machines, and how they are reached.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use grader::service::{LogSource, LogStream};
+use proto::exam::v1::{LogPosition, log_service_client::LogServiceClient};
+use tonic::{
+    Request, Status,
+    metadata::{Ascii, MetadataValue},
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::{Channel, Endpoint},
+};
+
+use super::port::CONNECTION_WINDOW_BYTES;
+use crate::{
+    engine::{self, Error},
+    secrets::Token,
+};
+
+/// A message of 1,024 entries, each with a paper of 200 items, stays below.
+const MAX_MESSAGE_BYTES: usize = 8 << 20;
+/// A machine that is there answers within this.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// A machine that fell silent is given up after both.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Makes the endpoint of another role: the one place where it is decided how roles talk between machines.
+///
+/// # Errors
+/// [`Error::Invalid`] names a URL that is none.
+pub(super) fn role_endpoint(url: &str) -> engine::Result<Endpoint> {
+    let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|_| Error::Invalid {
+        field: "url",
+        what: format!(
+            "{url}: cần dạng http://máy:cổng / a URL like http://machine:port is expected"
+        ),
+    })?;
+    Ok(endpoint
+        .connect_timeout(CONNECT_TIMEOUT)
+        .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
+        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+        .keep_alive_while_idle(true)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .tcp_nodelay(true))
+}
+
+/// Adds the service's word to every call.
+#[derive(Clone)]
+pub(super) struct Bearer(MetadataValue<Ascii>);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        request
+            .metadata_mut()
+            .insert("authorization", self.0.clone());
+        Ok(request)
+    }
+}
+
+type LogClient = LogServiceClient<InterceptedService<Channel, Bearer>>;
+
+/// Engines of one store, of which any has the whole log: the grader reads from one until it is gone, then from the next.
+pub(super) struct Engines {
+    clients: Vec<LogClient>,
+    current: AtomicUsize,
+}
+
+impl Engines {
+    pub(super) fn new(channels: Vec<Channel>, token: &Token) -> Arc<Self> {
+        let word = format!("Bearer {}", token.reveal());
+        let bearer = Bearer(word.parse().expect("hexadecimal digits are ASCII"));
+        let clients = channels.into_iter().map(|channel| {
+            LogServiceClient::with_interceptor(channel, bearer.clone())
+                .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        });
+        Arc::new(Self {
+            clients: clients.collect(),
+            current: AtomicUsize::new(0),
+        })
+    }
+}
+
+#[tonic::async_trait]
+impl LogSource for Engines {
+    async fn tail(&self, exam_id: &str, after: Vec<LogPosition>) -> Result<LogStream, Status> {
+        let first = self.current.load(Ordering::Relaxed);
+        let mut outcome = Err(Status::unavailable("no engine is named"));
+        for turn in 0..self.clients.len() {
+            let number = (first + turn) % self.clients.len();
+            outcome = self.clients[number].tail(exam_id, after.clone()).await;
+            if outcome.is_ok() {
+                self.current.store(number, Ordering::Relaxed);
+                break;
+            }
+        }
+        outcome
+    }
+}
