@@ -27,7 +27,7 @@ use std::{
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::server::Role;
+use crate::server::{Role, STARTS_PER_SECOND, Settings, TlsFiles, starts};
 
 /// Khoa Bảng: ngân hàng câu hỏi, tổ chức thi, chấm và xếp hạng / question bank, examinations, scores and ranks.
 #[derive(Debug, Parser)]
@@ -90,6 +90,9 @@ pub struct ServeArguments {
     /// Đã cố ý đổi khóa trong secrets/ trên mọi máy / the secrets were changed on purpose on all machines.
     #[arg(long)]
     pub accept_new_secrets: bool,
+    /// Bảo vệ cổng, nhịp vào thi, TLS / the port's protection, pace of starts, TLS.
+    #[command(flatten)]
+    pub port: PortArguments,
 }
 
 /// When an answer is acknowledged.
@@ -100,6 +103,62 @@ pub enum DurabilityArgument {
     Single,
     /// Stored by one machine and received by another.
     Replicated,
+}
+
+/// Settings of the port.
+#[derive(Clone, Debug, Args)]
+pub struct PortArguments {
+    /// Số lượt bắt đầu mỗi giây; hơn thế thì chờ theo thứ tự / starts a second; who comes beyond waits in order.
+    #[arg(long, env = "EXAM_STARTS_PER_SECOND", default_value_t = STARTS_PER_SECOND, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub starts_per_second: u32,
+    /// Địa chỉ của proxy được tin khi nói địa chỉ người gọi; dùng nhiều lần được / a proxy whose word for the caller's address counts; repeatable.
+    #[arg(long, env = "EXAM_TRUSTED_PROXY", value_delimiter = ',')]
+    pub trusted_proxy: Vec<std::net::IpAddr>,
+    /// Số lần gọi mỗi giây của một phiên làm bài / calls a second of one session.
+    #[arg(long, env = "EXAM_CALLS_PER_SESSION", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub calls_per_session: u32,
+    /// Số lần gọi mỗi giây của một địa chỉ mạng; cả một trường có thể chung một địa chỉ / calls a second of one network address, behind which a whole school may be.
+    #[arg(long, env = "EXAM_CALLS_PER_ADDRESS", default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub calls_per_address: u32,
+    /// Giới hạn cả người gọi từ chính máy này (mặc định không) / limit callers of this very machine too (not by default).
+    #[arg(long, env = "EXAM_LIMIT_LOOPBACK")]
+    pub limit_loopback: bool,
+    /// Chứng chỉ TLS, PEM; tự đọc lại khi tệp đổi / TLS certificate, PEM; read again when the file changes.
+    #[arg(long, env = "EXAM_TLS_CERT", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// Khóa riêng của chứng chỉ, PEM / private key of the certificate, PEM.
+    #[arg(long, env = "EXAM_TLS_KEY", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// Nơi cấp chứng chỉ của các vai trò: nhật ký và chấm thi chỉ nhận ai trình chứng chỉ này / authority of the roles' certificates: log and grader serve only who shows one.
+    #[arg(long, env = "EXAM_TLS_CLIENT_CA", requires = "tls_cert")]
+    pub tls_client_ca: Option<PathBuf>,
+}
+
+impl PortArguments {
+    /// Returns the settings of a server.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        let mut settings = Settings {
+            starts: starts(self.starts_per_second),
+            ..Settings::default()
+        };
+        let callers = &mut settings.callers;
+        callers.per_token.per_s = self.calls_per_session;
+        callers.per_token.burst = self.calls_per_session.saturating_mul(6);
+        callers.per_address.per_s = self.calls_per_address;
+        callers.per_address.burst = self.calls_per_address.saturating_mul(5);
+        callers.trusted_proxies.clone_from(&self.trusted_proxy);
+        callers.limit_loopback = self.limit_loopback;
+        if let (Some(cert), Some(key)) = (self.tls_cert.clone(), self.tls_key.clone()) {
+            let client_ca = self.tls_client_ca.clone();
+            settings.tls = Some(TlsFiles {
+                cert,
+                key,
+                client_ca,
+            });
+        }
+        settings
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -5,6 +5,7 @@
 //! Invariant: memory changes only after the store has accepted; after any doubt the cell is emptied and loaded anew.
 
 mod act_on_attempts;
+mod check_in;
 mod close_exam;
 mod compensate_outage;
 mod create_exam;
@@ -32,6 +33,7 @@ use std::{
 };
 
 pub use act_on_attempts::{Acted, Scope};
+pub use check_in::{CheckedIn, Wait, slot};
 pub use close_exam::MAX_CODES;
 pub use compensate_outage::Compensated;
 pub use export_exam::ArchivePiece;
@@ -48,6 +50,7 @@ pub use tail_log::{MAX_ENTRIES, TailBatch};
 use tonic::transport::Channel;
 
 use crate::{
+    admission::Lobby,
     bank::Bank,
     clock::Clock,
     id::{CandidateId, ExamId, SessionKey},
@@ -133,6 +136,15 @@ pub enum Error {
     /// Not yet graded, or policy says later.
     #[error("the result is not there yet")]
     ResultNotReady,
+    /// Not yet this candidate's turn to start.
+    #[error("not yet this candidate's turn")]
+    NotYet(Box<Wait>),
+    /// So many wait that no place can be given.
+    #[error("the lobby is full")]
+    LobbyFull {
+        /// Come again after this.
+        retry_after_ms: u64,
+    },
     /// The grader refused or does not answer.
     #[error("grader: {0}")]
     Grader(Box<tonic::Status>),
@@ -160,6 +172,7 @@ pub struct Engine {
     grader: GraderServiceClient<Channel>,
     grader_token: tonic::metadata::MetadataValue<tonic::metadata::Ascii>,
     store_was_up: AtomicBool,
+    lobby: Lobby,
 }
 
 impl Engine {
@@ -189,7 +202,15 @@ impl Engine {
             grader: GraderServiceClient::new(grader),
             grader_token: token.parse().expect("hexadecimal digits are ASCII"),
             store_was_up: AtomicBool::new(true),
+            lobby: Lobby::new(crate::server::Settings::default().starts),
         })
+    }
+
+    /// Sets how many attempts may start a second.
+    #[must_use]
+    pub fn with_lobby(mut self, lobby: Lobby) -> Self {
+        self.lobby = lobby;
+        self
     }
 
     /// Returns the clock's instant.

@@ -9,6 +9,8 @@ pub mod store;
 
 pub mod engine;
 
+pub mod admission;
+
 pub mod grpc;
 
 pub mod bank;

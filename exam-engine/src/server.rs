@@ -1,15 +1,22 @@
 //! The roles of one process: engine, grader and control, all or some of them, on one port for gRPC and pages.
 //!
 //! Roles talk by gRPC, through memory within a process and by `peers::role_endpoint` between machines: the grader is
-//! fed by `TailLog`, and packages come to it by `AddExam`. Start at [`Server::start`].
+//! fed by `TailLog`, and packages come to it by `AddExam`. Candidates' calls have the process's runtime to themselves; all
+//! else runs on a second one. Start at [`Server::start`].
 
 mod grader_feed;
+mod guard;
 mod in_process;
+mod line;
 mod peers;
 mod port;
 mod role;
+mod routes;
+mod runtimes;
+mod settings;
+pub mod tls;
 
-use std::{fs::File, path::Path, sync::Arc};
+use std::{fs::File, io, path::Path, sync::Arc};
 
 use ::grader::service::Graders;
 use proto::{
@@ -19,12 +26,16 @@ use proto::{
     },
 };
 pub use role::{Role, Setup};
+pub use settings::{PortLimits, STARTS_PER_SECOND, Settings, TlsFiles, starts};
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
-use self::{in_process::Services, peers::Engines};
+use self::{
+    guard::Watch, in_process::Services, peers::Engines, routes::Door, runtimes::Second, tls::Tls,
+};
 use crate::{
+    admission::{Callers, Gate, Lobby},
     clock::Clock,
     engine::{self, Engine},
     files,
@@ -38,6 +49,10 @@ use crate::{
 pub struct Server {
     parts: Parts,
     roles: Roles,
+    second: Second,
+    settings: Settings,
+    watch: Arc<Watch>,
+    tls: Option<Arc<Tls>>,
     stop: CancellationToken,
     tasks: JoinSet<()>,
     /// Held as long as the process uses a folder without an engine, which holds it otherwise.
@@ -54,7 +69,7 @@ struct Parts {
 }
 
 impl Server {
-    /// Puts all roles together over a store and a data folder.
+    /// Puts all roles together over a store and a data folder, with the settings of a public port.
     ///
     /// # Errors
     /// When the exams cannot be read, or the secrets are not those of the processes that share the store.
@@ -64,37 +79,73 @@ impl Server {
         clock: Arc<dyn Clock>,
         secrets: &Secrets,
     ) -> engine::Result<Self> {
-        Self::start_roles(data, Some((store, clock)), secrets, Setup::default()).await
+        Self::start_with(data, store, clock, secrets, Settings::default()).await
+    }
+
+    /// Puts all roles together with settings of the caller's own.
+    ///
+    /// # Errors
+    /// As [`Server::start`], and when the files of TLS cannot be read.
+    pub async fn start_with(
+        data: &Path,
+        store: Arc<dyn SessionStore>,
+        clock: Arc<dyn Clock>,
+        secrets: &Secrets,
+        settings: Settings,
+    ) -> engine::Result<Self> {
+        let all = Setup::default();
+        Self::start_roles(data, Some((store, clock)), secrets, all, settings).await
     }
 
     /// Puts some roles together; a grader alone needs no store.
     ///
     /// # Errors
-    /// As [`Server::start`], and for addresses that are none.
+    /// As [`Server::start_with`], and for addresses that are none.
     pub async fn start_roles(
         data: &Path,
         store: Option<(Arc<dyn SessionStore>, Arc<dyn Clock>)>,
         secrets: &Secrets,
         setup: Setup,
+        settings: Settings,
     ) -> engine::Result<Self> {
         let stop = CancellationToken::new();
         let roles = Roles::new(secrets);
         let mut tasks = JoinSet::new();
-        let (near, connections) = in_process::channel();
-        let grader_channel = match &setup.grader {
-            Some(url) if !setup.has(Role::Grader) => peers::role_endpoint(url)?.connect_lazy(),
-            _ => near.clone(),
+        let second = Second::start()?;
+        let tls_files = settings.tls.as_ref();
+        let tls = tls_files.cloned().map(Tls::load).transpose()?;
+        let ((near, connections), grader_channel) = {
+            let _second = second.handle().enter(); // the connections' own tasks belong there too
+            let near = in_process::channel();
+            let grader = match &setup.grader {
+                Some(url) if !setup.has(Role::Grader) => {
+                    peers::role_endpoint(url, tls_files)?.connect_lazy()
+                }
+                _ => near.0.clone(),
+            };
+            (near, grader)
         };
         let (engine, lock) = match store {
             Some((store, clock)) => {
                 let engine = Engine::new(data, store, clock, secrets, grader_channel.clone())?;
+                let engine = engine.with_lobby(Lobby::new(settings.starts));
                 engine.join(secrets, setup.accept_new_secrets).await?;
                 (Some(Arc::new(engine)), None)
             }
             None => (None, Some(files::lock(data)?)),
         };
         let grader = match setup.has(Role::Grader) {
-            true => Some(start_grader(data, near, secrets, &setup).await?),
+            true => {
+                let source = {
+                    let _second = second.handle().enter();
+                    log_source(near, secrets, &setup, tls_files)?
+                };
+                let keeps = !setup.has(Role::Control);
+                // The grader's tasks belong to the runtime that it is started on.
+                let starting = start_grader(data.to_owned(), source, keeps);
+                let started = second.handle().spawn(starting).await;
+                Some(started.map_err(io::Error::other)??)
+            }
             false => None,
         };
         let parts = Parts {
@@ -102,15 +153,26 @@ impl Server {
             engine,
             grader,
         };
-        tasks.spawn(in_process::serve(
-            connections,
-            parts.services(&roles, &stop),
-            stop.clone(),
-        ));
-        parts.spawn(&mut tasks, &stop, grader_channel).await?;
+        let services = parts.services(&roles, &stop);
+        let served = in_process::serve(connections, services, stop.clone());
+        tasks.spawn_on(served, second.handle());
+        parts
+            .spawn(&mut tasks, &second, &stop, grader_channel)
+            .await?;
+        if let Some(tls) = &tls {
+            tasks.spawn(Arc::clone(tls).follow(stop.clone()));
+        }
+        let watch = Arc::new(Watch {
+            gate: Gate::new(settings.gate),
+            callers: Callers::new(settings.callers.clone()),
+        });
         Ok(Self {
             parts,
             roles,
+            second,
+            settings,
+            watch,
+            tls,
             stop,
             tasks,
             _lock: lock,
@@ -123,16 +185,29 @@ impl Server {
         self.parts.engine.as_ref()
     }
 
+    /// Returns the gate, which counts what was refused.
+    #[must_use]
+    pub fn gate(&self) -> Arc<Gate> {
+        Arc::clone(&self.watch.gate)
+    }
+
     /// Serves one port until `shutdown`, then lets running calls end, saves the grader's state and stops.
     pub async fn serve(mut self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send) {
         // Streams of the port end with the first word of the shutdown; calls under way end by themselves.
         let streams = self.stop.child_token();
-        let app = port::routes(&self.parts, &self.roles, &streams);
+        let tls_files = self.settings.tls.as_ref();
+        let door = Door {
+            watch: Arc::clone(&self.watch),
+            knows_roles: tls_files.is_some_and(|files| files.client_ca.is_some()),
+        };
+        let front = routes::front(&self.parts, &self.roles, &self.second, &door, &streams);
         let shutdown = async {
             shutdown.await;
             streams.cancel();
         };
-        port::serve(listener, app, &streams, shutdown).await;
+        let limits = self.settings.port;
+        port::serve(listener, front, limits, self.tls.take(), &streams, shutdown).await;
+        self.second.drained(port::DRAIN).await;
         // The grader lets go of the log first: its stream would keep the in-memory server, and with it the store, alive.
         if let Some((graders, _)) = &self.parts.grader {
             graders.shutdown().await;
@@ -142,25 +217,32 @@ impl Server {
     }
 }
 
-async fn start_grader(
-    data: &Path,
+/// Where the grader of this process reads logs.
+fn log_source(
     near: Channel,
     secrets: &Secrets,
     setup: &Setup,
+    tls: Option<&TlsFiles>,
+) -> engine::Result<Arc<Engines>> {
+    let channels = if setup.has(Role::Engine) {
+        vec![near]
+    } else {
+        let far = setup.engines.iter();
+        far.map(|url| Ok(peers::role_endpoint(url, tls)?.connect_lazy()))
+            .collect::<engine::Result<Vec<_>>>()?
+    };
+    Ok(Engines::new(channels, &secrets.service))
+}
+
+async fn start_grader(
+    data: std::path::PathBuf,
+    source: Arc<Engines>,
+    keeps: bool,
 ) -> engine::Result<(Graders, Arc<Packages>)> {
     let snapshots = data.join("grader");
     files::make_folder(&snapshots)?;
     let graders = Graders::new(snapshots);
-    let channels = if setup.has(Role::Engine) {
-        vec![near]
-    } else {
-        let far = setup.engines.iter().map(|url| peers::role_endpoint(url));
-        far.map(|endpoint| Ok(endpoint?.connect_lazy()))
-            .collect::<engine::Result<Vec<_>>>()?
-    };
-    let source = Engines::new(channels, &secrets.service);
-    let keeps = !setup.has(Role::Control);
-    let packages = Packages::new(data.to_owned(), keeps, graders.clone(), source);
+    let packages = Packages::new(data, keeps, graders.clone(), source);
     packages.load_all().await?;
     Ok((graders, Arc::new(packages)))
 }
@@ -196,28 +278,31 @@ impl Parts {
         }
     }
 
-    /// Starts what the roles do besides answering.
+    /// Starts what the roles do besides answering: what concerns candidates beside their calls, the rest on the second
+    /// runtime.
     async fn spawn(
         &self,
         tasks: &mut JoinSet<()>,
+        second: &Second,
         stop: &CancellationToken,
         grader: Channel,
     ) -> engine::Result<()> {
-        let mut spawn = |task: futures::future::BoxFuture<'static, ()>| {
+        let until_stopped = |task: futures::future::BoxFuture<'static, ()>| {
             let stop = stop.clone();
-            tasks.spawn(async move {
+            async move {
                 let _ = stop.run_until_cancelled(task).await; // nothing if it was stopped
-            });
+            }
         };
         if let Some(engine) = &self.engine {
-            spawn(Box::pin(Arc::clone(engine).follow_exams()));
+            tasks.spawn(until_stopped(Box::pin(Arc::clone(engine).follow_exams())));
         }
         if let Some(engine) = self.with_role(Role::Engine) {
-            spawn(Box::pin(expire_all(Arc::clone(engine))));
+            tasks.spawn(until_stopped(Box::pin(expire_all(Arc::clone(engine)))));
         }
         if let Some(engine) = self.with_role(Role::Control) {
             engine.import_exams().await?;
-            spawn(Box::pin(grader_feed::feed(Arc::clone(engine), grader)));
+            let feed = grader_feed::feed(Arc::clone(engine), grader);
+            tasks.spawn_on(until_stopped(Box::pin(feed)), second.handle());
         }
         Ok(())
     }

@@ -32,6 +32,10 @@ const CODE_MAC: usize = 10;
 /// version, exam tag, candidate, attempt, epoch.
 const TOKEN_BODY: usize = 1 + 8 + 16 + 4 + 4;
 const TOKEN_MAC: usize = 16;
+/// Keeps slot tokens apart from session tokens, which the same key signs.
+const SLOT_DOMAIN: &[u8] = b"khoa-bang slot v1";
+/// kind, exam tag, candidate, round, instant.
+const SLOT_BODY: usize = 1 + 8 + 16 + 4 + 8;
 
 /// Why a code was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +57,30 @@ pub struct SessionRef {
     pub attempt: u32,
     /// Number of the device.
     pub epoch: u32,
+}
+
+/// What gave a place in the order of starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SlotKind {
+    /// The start window: not before this instant.
+    Slot = 1,
+    /// The lobby: a start is kept from this instant on.
+    Place = 2,
+}
+
+/// What a valid slot token says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlotRef {
+    /// What gave it.
+    pub kind: SlotKind,
+    /// Tag of the exam.
+    pub exam_tag: [u8; 8],
+    /// The candidate.
+    pub candidate: CandidateId,
+    /// Number of the round.
+    pub round: u32,
+    /// From then on.
+    pub at: Timestamp,
 }
 
 /// What a receipt proves.
@@ -78,6 +106,7 @@ pub struct ReceiptFacts<'a> {
 pub struct Signer {
     codes: HmacSha256,
     tokens: HmacSha256,
+    slots: HmacSha256,
     receipts: HmacSha256,
     slips: SigningKey,
 }
@@ -88,9 +117,12 @@ impl Signer {
     pub fn new(access_code: &Key, session_token: &Key, receipt: &Key, slip: &Key) -> Self {
         let mac =
             |key: &Key| HmacSha256::new_from_slice(&key.0).expect("HMAC takes keys of any length");
+        let mut slots = mac(session_token);
+        slots.update(SLOT_DOMAIN);
         Self {
             codes: mac(access_code),
             tokens: mac(session_token),
+            slots,
             receipts: mac(receipt),
             slips: SigningKey::from_bytes(&slip.0),
         }
@@ -233,6 +265,49 @@ impl Signer {
         let [body, signature] =
             [&signed[n_domain..], &signature[..]].map(|part| BASE64URL_NOPAD.encode(part));
         format!("KB1.{body}.{signature}")
+    }
+
+    /// Signs a slot token.
+    #[must_use]
+    pub fn issue_slot(&self, slot: &SlotRef) -> String {
+        let mut token = Vec::with_capacity(SLOT_BODY + TOKEN_MAC);
+        token.push(slot.kind as u8);
+        token.extend_from_slice(&slot.exam_tag);
+        token.extend_from_slice(&slot.candidate.0);
+        token.extend_from_slice(&slot.round.to_le_bytes());
+        token.extend_from_slice(&slot.at.0.to_le_bytes());
+        let mac = sign(&self.slots, &token);
+        token.extend_from_slice(&mac[..TOKEN_MAC]);
+        BASE64URL_NOPAD.encode(&token)
+    }
+
+    /// Reads a slot token.
+    #[must_use]
+    pub fn check_slot(&self, token: &str) -> Option<SlotRef> {
+        let mut bytes = [0; SLOT_BODY + TOKEN_MAC];
+        if BASE64URL_NOPAD.decode_len(token.len()).ok()? != bytes.len() {
+            return None;
+        }
+        BASE64URL_NOPAD
+            .decode_mut(token.as_bytes(), &mut bytes)
+            .ok()?;
+        let (body, mac) = bytes.split_at(SLOT_BODY);
+        if !verify(&self.slots, body, mac) {
+            return None;
+        }
+        let kind = match body[0] {
+            1 => SlotKind::Slot,
+            2 => SlotKind::Place,
+            _ => return None,
+        };
+        let mut reader = Reader(&body[1..]);
+        Some(SlotRef {
+            kind,
+            exam_tag: reader.take(),
+            candidate: CandidateId(reader.take()),
+            round: u32::from_le_bytes(reader.take()),
+            at: Timestamp(u64::from_le_bytes(reader.take())),
+        })
     }
 
     /// Signs a receipt (docs/FORMATS.md, section 3).
@@ -380,6 +455,17 @@ mod tests {
         };
         let token = signer(1).issue_token(&session);
         assert_eq!(signer(1).check_token(&token), Some(session));
+        let slot = SlotRef {
+            kind: SlotKind::Place,
+            exam_tag: [3; 8],
+            candidate: CandidateId([9; 16]),
+            round: 1,
+            at: Timestamp(1_764_000_000_123),
+        };
+        let slot_token = signer(1).issue_slot(&slot);
+        assert_eq!(signer(1).check_slot(&slot_token), Some(slot));
+        assert_eq!(signer(1).check_slot(&token), None);
+        assert_eq!(signer(1).check_token(&slot_token), None);
         let changed = |text: &str, index: usize| {
             let mut bytes = text.as_bytes().to_vec();
             bytes[index] = if bytes[index] == b'A' { b'B' } else { b'A' };
@@ -400,7 +486,12 @@ mod tests {
                 "{index}"
             );
         }
+        for index in 0..slot_token.len() {
+            let changed = changed(&slot_token, index);
+            assert_eq!(signer(1).check_slot(&changed), None, "{index}");
+        }
         for cut in ["", "AAAA", &code[..20]] {
+            assert_eq!(signer(1).check_slot(cut), None);
             assert!(signer(1).check_code(cut, Timestamp(0)).is_err());
             assert_eq!(signer(1).check_token(cut), None);
         }

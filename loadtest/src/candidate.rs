@@ -153,15 +153,15 @@ impl Candidate<'_> {
             intended,
             give_up: Instant::now() + START_PATIENCE,
         };
-        let send = |mut client: CandidateClient| {
-            let access_code = self.access_code.clone();
-            async move {
-                client
-                    .start_attempt(StartAttemptRequest { access_code })
-                    .await
-            }
+        let send = |mut client: CandidateClient, slot_token: &str| {
+            let request = StartAttemptRequest {
+                access_code: self.access_code.clone(),
+                slot_token: slot_token.to_owned(),
+            };
+            async move { client.start_attempt(request).await }
         };
-        let reply = self.world.clients.call(call, self.connection, send);
+        let clients = &self.world.clients;
+        let reply = clients.call_in_turn(call, self.connection, send);
         reply
             .await
             .map_err(|failure| self.judge("StartAttempt", &failure))

@@ -7,15 +7,14 @@ use std::{sync::Arc, time::Duration};
 use anyhow::{Context, Result, ensure};
 use futures::{StreamExt, TryStreamExt, stream};
 use proto::exam::v1::{
-    Answer, GetPaperRequest, Response, SaveAnswersRequest, StartAttemptRequest,
-    SubmitAttemptRequest, response::Value,
+    Answer, GetPaperRequest, Response, SaveAnswersRequest, SubmitAttemptRequest, response::Value,
 };
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 use tokio::{task::JoinSet, time::Instant};
 use tonic::metadata::{Ascii, MetadataValue};
 
-use crate::client::{CandidateClient, authorized, bearer, with_retries};
+use crate::client::{CandidateClient, authorized, bearer, start_attempt, with_retries};
 
 /// A call is sent again for so long; a measurement of a server that takes longer is none.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -50,19 +49,9 @@ async fn start_one(
     access_code: String,
     reads_paper: bool,
 ) -> Result<Member> {
-    let started = with_retries(
-        Instant::now() + PATIENCE,
-        |_| {},
-        || {
-            let (mut client, access_code) = (client.clone(), access_code.clone());
-            async move {
-                client
-                    .start_attempt(StartAttemptRequest { access_code })
-                    .await
-            }
-        },
-    );
-    let started = started.await.context("StartAttempt")?.body;
+    let give_up = Instant::now() + PATIENCE;
+    let started = start_attempt(&client, &access_code, give_up, |_| {});
+    let started = started.await.context("StartAttempt")?;
     let session = started.session.context("a start without a session")?;
     let member = Member {
         token: bearer(&started.session_token)?,

@@ -5,6 +5,7 @@
 use std::{path::Path, time::Duration};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use client::Retries;
 use proto::exam::v1::{
     CloseExamRequest, CodeRequest, CreateExamRequest, ErrorCode, Exam, ExamSpec, ExamState,
     ExportExamRequest, GetExamRequest, GetStandingsRequest, IssueCodesRequest, OpenExamRequest,
@@ -19,7 +20,7 @@ use tonic::{
 };
 
 use crate::{
-    client::{Failure, authorized, bearer, channel, with_retries},
+    client::{Failure, authorized, bearer, channel, retries},
     plan::Person,
 };
 
@@ -42,6 +43,7 @@ pub(crate) struct Organizer {
     client: OrganizerServiceClient<Channel>,
     token: MetadataValue<Ascii>,
     exam_id: String,
+    retries: Retries,
 }
 
 impl Organizer {
@@ -53,6 +55,7 @@ impl Organizer {
             client: OrganizerServiceClient::new(channel(url)?),
             token: bearer(token.trim())?,
             exam_id: exam_id.to_owned(),
+            retries: retries(),
         })
     }
 
@@ -68,7 +71,10 @@ impl Organizer {
         Fut: Future<Output = Result<tonic::Response<T>, Status>>,
     {
         let give_up = Instant::now() + PATIENCE;
-        let reply = with_retries(give_up, |_| {}, || send(self.client.clone())).await?;
+        let reply = self
+            .retries
+            .call(give_up, |_| {}, |_| send(self.client.clone()))
+            .await?;
         Ok(reply.body)
     }
 

@@ -9,7 +9,7 @@ use tonic::{
     Request, Status,
     metadata::{Ascii, MetadataValue},
     service::{Interceptor, interceptor::InterceptedService},
-    transport::{Channel, Endpoint},
+    transport::Channel,
 };
 use tonic_types::StatusExt;
 
@@ -38,7 +38,7 @@ pub(super) async fn connect(data: &Path, server: &str) -> anyhow::Result<Client>
     let bearer = format!("Bearer {}", token.trim())
         .parse()
         .context("organizer.token")?;
-    let channel = Endpoint::from_shared(server.to_owned())
+    let channel = client::endpoint(server)
         .context("địa chỉ máy chủ sai / bad server address")?
         .connect()
         .await

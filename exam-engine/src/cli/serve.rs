@@ -56,7 +56,9 @@ async fn serve(data: &Path, arguments: &ServeArguments) -> anyhow::Result<()> {
             Some((Arc::new(store), clock))
         }
     };
-    let server = Server::start_roles(data, store, &secrets, setup)
+    let settings = arguments.port.settings();
+    let scheme = settings.tls.as_ref().map_or("http", |_| "https");
+    let server = Server::start_roles(data, store, &secrets, setup, settings)
         .await
         .with_context(unusable)?;
     let listener = TcpListener::bind(&arguments.listen)
@@ -66,7 +68,7 @@ async fn serve(data: &Path, arguments: &ServeArguments) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     // Scripts wait for this line; a server whose output nobody reads serves all the same.
-    let _ = writeln!(std::io::stdout(), "listening on http://{address}");
+    let _ = writeln!(std::io::stdout(), "listening on {scheme}://{address}");
     let shutdown = async move {
         tokio::select! {
             _ = terminate.recv() => {}

@@ -74,6 +74,8 @@ struct File {
     result: ResultWhen,
     map: String,
     #[serde(default)]
+    start_window_s: u64,
+    #[serde(default)]
     registered: BTreeMap<String, u64>,
     #[serde(default)]
     partitions: u32,
@@ -228,6 +230,7 @@ pub(super) fn parse(text: &str, now: Timestamp) -> anyhow::Result<ExamSpec> {
         }
         .into(),
         map_edition: file.map,
+        start_window_ms: milliseconds("start_window_s", file.start_window_s)?,
         registered: file
             .registered
             .into_iter()

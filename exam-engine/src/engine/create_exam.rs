@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use directory::area::Edition;
-use proto::exam::v1::{Exam, ExamRules, ExamSpec, ExamState, Navigation, RankingKey};
+use proto::exam::v1::{Exam, ExamRules, ExamSpec, ExamState, Navigation, RankingKey, Round};
 
 use super::{Engine, Error, Result, exam_id};
 
@@ -18,6 +18,8 @@ const MAX_TITLE_CHARS: usize = 200;
 const DURATION_MS: std::ops::RangeInclusive<u64> = 1_000..=86_400_000;
 /// Grace covers a bad line, not more thinking.
 const MAX_GRACE_MS: u64 = 60_000;
+/// A window longer than this is another round.
+const MAX_START_WINDOW_MS: u64 = 3_600_000;
 
 /// Behind a tunnel or a ferry, not behind a weekend: standings wait this long for silent devices.
 const MAX_LATE_SYNC_MS: u64 = 3_600_000;
@@ -133,6 +135,7 @@ fn check_rules(rules: &ExamRules) -> Result<()> {
         "0 đến 4 / 0 to 4",
     )?;
     check_rounds(rules)?;
+    check_window(rules)?;
     let keys: HashSet<i32> = rules.ranking.iter().copied().collect();
     let known = rules
         .ranking
@@ -175,6 +178,16 @@ fn check_rounds(rules: &ExamRules) -> Result<()> {
         "rules.rounds",
         ordered,
         "ít nhất một vòng, đánh số tăng dần, mở trước khi đóng, không chồng nhau, trước năm 2100 / at least one, rising numbers, opening before closing, not overlapping, before 2100",
+    )
+}
+
+fn check_window(rules: &ExamRules) -> Result<()> {
+    let fits = |round: &Round| rules.start_window_ms < round.closes_at_ms - round.opens_at_ms;
+    let is_short = rules.start_window_ms <= MAX_START_WINDOW_MS && rules.rounds.iter().all(fits);
+    require(
+        "rules.start_window_ms",
+        is_short,
+        "tối đa 1 giờ và ngắn hơn mỗi vòng / at most 1 hour and shorter than each round",
     )
 }
 

@@ -39,6 +39,8 @@ pub struct LiveExam {
     pub half: PaperHalf,
     /// Number of log partitions.
     pub n_partitions: u32,
+    /// Starts of a round are spread over this time.
+    pub start_window_ms: u64,
     drawer: Drawer,
     shapes: Vec<ItemShape>,
     exam: RwLock<wire::Exam>,
@@ -59,6 +61,7 @@ impl LiveExam {
             id: exam_id(&spec.exam_id)?,
             rules: session_rules(&rules, &drawer.plan().section_sizes),
             n_partitions: spec.n_partitions,
+            start_window_ms: rules.start_window_ms,
             drawer,
             shapes: half
                 .items

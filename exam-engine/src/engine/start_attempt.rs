@@ -24,20 +24,19 @@ pub struct StartedAttempt {
 }
 
 impl Engine {
-    /// Starts an attempt for the holder of an access code.
+    /// Starts an attempt for the holder of an access code, at its turn; `slot_token` keeps the place, empty for none.
+    /// A running attempt goes on at once: its time runs.
     ///
     /// # Errors
-    /// The code, the exam's state, the rounds, the number of attempts, or the store.
-    pub async fn start_attempt(&self, access_code: &str) -> Result<StartedAttempt> {
-        let (tag, ticket) = self
-            .signer
-            .check_code(access_code, self.clock.now())
-            .map_err(Error::AccessCode)?;
-        let exam = self
-            .exams
-            .by_tag(tag)?
-            .ok_or(Error::AccessCode(crate::token::CodeError::Invalid))?;
+    /// The code, the exam's state, the rounds, the number of attempts, the order of starts, or the store.
+    pub async fn start_attempt(
+        &self,
+        access_code: &str,
+        slot_token: &str,
+    ) -> Result<StartedAttempt> {
+        let (tag, exam, ticket) = self.holder(access_code, self.clock.now())?;
         let key = exam.key(ticket.candidate);
+        let mut is_admitted = false;
         for _ in 0..MAX_TRIES {
             let cell = exam.cell(ticket.candidate);
             let mut slot = cell.lock().await;
@@ -45,6 +44,14 @@ impl Engine {
             // Another engine may have gone on with it: what counts is in the store.
             let prior = self.load(&exam, &key).await?;
             let (mut session, change, step) = self.decide_start(&exam, prior.as_ref(), &ticket)?;
+            if step == Step::Start && !is_admitted {
+                let (round, now) = (session.head.round, session.head.started_at);
+                if let Err(error) = self.admit(tag, ticket.candidate, round, slot_token, now) {
+                    exam.forget(ticket.candidate); // who waits takes no room
+                    return Err(error);
+                }
+                is_admitted = true;
+            }
             let mut commit = encode_change(&session, &change);
             let by_rules = commit.not_after;
             if step == Step::Start {

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use proto::exam::v1::{
-    EnterSectionRequest, EnterSectionResponse, GetPaperRequest, GetPaperResponse, GetResultRequest,
-    GetResultResponse, GetServerTimeRequest, GetServerTimeResponse, GetSessionRequest,
-    GetSessionResponse, PollSessionRequest, PollSessionResponse, SaveAnswersRequest,
-    SaveAnswersResponse, StartAttemptRequest, StartAttemptResponse, SubmitAttemptRequest,
-    SubmitAttemptResponse, candidate_service_server::CandidateService,
+    CheckInRequest, CheckInResponse, EnterSectionRequest, EnterSectionResponse, GetPaperRequest,
+    GetPaperResponse, GetResultRequest, GetResultResponse, GetServerTimeRequest,
+    GetServerTimeResponse, GetSessionRequest, GetSessionResponse, PollSessionRequest,
+    PollSessionResponse, SaveAnswersRequest, SaveAnswersResponse, StartAttemptRequest,
+    StartAttemptResponse, SubmitAttemptRequest, SubmitAttemptResponse,
+    candidate_service_server::CandidateService,
 };
 use tonic::{Request, Response, Status};
 
@@ -43,9 +44,10 @@ impl CandidateService for Candidate {
         &self,
         request: Request<StartAttemptRequest>,
     ) -> Result<Response<StartAttemptResponse>, Status> {
+        let request = request.into_inner();
         let started = self
             .engine
-            .start_attempt(&request.into_inner().access_code)
+            .start_attempt(&request.access_code, &request.slot_token)
             .await
             .map_err(to_status)?;
         Ok(Response::new(StartAttemptResponse {
@@ -181,5 +183,23 @@ impl CandidateService for Candidate {
         let caller = auth::candidate(&self.engine, request.metadata())?;
         let result = self.engine.get_result(&caller).await.map_err(to_status)?;
         Ok(Response::new(result))
+    }
+
+    async fn check_in(
+        &self,
+        request: Request<CheckInRequest>,
+    ) -> Result<Response<CheckInResponse>, Status> {
+        let checked_in = self
+            .engine
+            .check_in(&request.into_inner().access_code)
+            .map_err(to_status)?;
+        Ok(Response::new(CheckInResponse {
+            slot_token: checked_in.slot_token,
+            starts_at_ms: checked_in.starts_at.0,
+            now_ms: checked_in.now.0,
+            exam_id: checked_in.exam.id.as_str().to_owned(),
+            title: checked_in.exam.title(),
+            round: checked_in.round,
+        }))
     }
 }

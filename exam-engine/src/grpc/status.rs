@@ -130,6 +130,19 @@ fn classify(error: &Error) -> (ErrorCode, Facts) {
         ),
         Error::ResultNotReady => (ErrorCode::ResultNotReady, vec![]),
         Error::Grader(_) | Error::File(_) => (ErrorCode::Internal, vec![]),
+        Error::NotYet(wait) => (
+            ErrorCode::WaitInLobby,
+            vec![
+                ("position", wait.position.to_string()),
+                ("expected_ms", wait.expected_ms.to_string()),
+                ("retry_after_ms", wait.retry_after_ms.to_string()),
+                ("slot_token", wait.slot_token.clone()),
+            ],
+        ),
+        Error::LobbyFull { retry_after_ms } => (
+            ErrorCode::Overloaded,
+            vec![("retry_after_ms", retry_after_ms.to_string())],
+        ),
     }
 }
 
@@ -344,6 +357,22 @@ pub fn describe(code: ErrorCode) -> (Code, &'static str) {
         ErrorCode::SubmitMismatch => (
             Code::FailedPrecondition,
             "Máy chủ chưa có đủ câu trả lời như thiết bị, hãy gửi lại / The server holds other answers than the device, send again",
+        ),
+        ErrorCode::CallTimedOut => (
+            Code::DeadlineExceeded,
+            "Quá thời gian chờ, bài không mất, hãy gửi lại / The call took too long, nothing is lost, send it again",
+        ),
+        ErrorCode::Overloaded => (
+            Code::Unavailable,
+            "Máy chủ đang quá tải, bài không mất, hãy gửi lại sau ít giây / The server is overloaded, nothing is lost, send again in a few seconds",
+        ),
+        ErrorCode::TooManyCalls => (
+            Code::ResourceExhausted,
+            "Gửi quá nhiều lần, hãy chờ rồi gửi lại / Too many calls, wait and send again",
+        ),
+        ErrorCode::WaitInLobby => (
+            Code::Unavailable,
+            "Chưa đến lượt vào thi, hãy chờ; đồng hồ làm bài chỉ chạy khi bạn bắt đầu / Not your turn yet, please wait; your time runs only from your own start",
         ),
         ErrorCode::TooManyAnswers => (
             Code::InvalidArgument,

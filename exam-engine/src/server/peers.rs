@@ -17,7 +17,7 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use super::port::CONNECTION_WINDOW_BYTES;
+use super::{TlsFiles, port::CONNECTION_WINDOW_BYTES, tls};
 use crate::{
     engine::{self, Error},
     secrets::Token,
@@ -34,14 +34,27 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Makes the endpoint of another role: the one place where it is decided how roles talk between machines.
 ///
 /// # Errors
-/// [`Error::Invalid`] names a URL that is none.
-pub(super) fn role_endpoint(url: &str) -> engine::Result<Endpoint> {
-    let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|_| Error::Invalid {
+/// [`Error::Invalid`] names a URL that is none, or one of TLS without this process's own certificate and the authority of
+/// the roles'.
+pub(super) fn role_endpoint(url: &str, tls: Option<&TlsFiles>) -> engine::Result<Endpoint> {
+    let invalid = |what: &str| Error::Invalid {
         field: "url",
-        what: format!(
-            "{url}: cần dạng http://máy:cổng / a URL like http://machine:port is expected"
-        ),
-    })?;
+        what: format!("{url}: {what}"),
+    };
+    let own = tls.and_then(|files| Some((files, files.client_ca.as_ref()?)));
+    let endpoint = match own {
+        Some((files, ca)) if url.starts_with("https:") => {
+            tls::channel(url, ca, &files.cert, &files.key)?
+        }
+        _ if url.starts_with("https:") => {
+            return Err(invalid(
+                "cần --tls-cert, --tls-key và --tls-client-ca / --tls-cert, --tls-key and --tls-client-ca are needed",
+            ));
+        }
+        _ => Endpoint::from_shared(url.to_owned()).map_err(|_| {
+            invalid("cần dạng http://máy:cổng / a URL like http://machine:port is expected")
+        })?,
+    };
     Ok(endpoint
         .connect_timeout(CONNECT_TIMEOUT)
         .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)

@@ -114,6 +114,7 @@ async fn check_codes(server: TestServer) {
     let code = server.code(1).await;
     let start = |code: &str| StartAttemptRequest {
         access_code: code.to_owned(),
+        slot_token: String::new(),
     };
     let mut client = server.candidate().await;
     let refused = |outcome: Result<_, tonic::Status>| {

@@ -8,7 +8,7 @@ use exam_engine::{
     clock::{Clock, ManualClock, SystemClock},
     id::{CandidateId, ExamId},
     secrets::Secrets,
-    server::{Role, Server, Setup},
+    server::{Role, Server, Settings, Setup},
     session::first_chain,
     store::{RedisStore, SessionStore},
 };
@@ -120,10 +120,15 @@ impl Cluster {
                 Secrets::load(&data.path().join("secrets")).unwrap()
             };
             let (store, clock) = make(&redis).await;
-            let server =
-                Server::start_roles(data.path(), Some((store, clock)), &secrets_copy, setup)
-                    .await
-                    .unwrap();
+            let server = Server::start_roles(
+                data.path(),
+                Some((store, clock)),
+                &secrets_copy,
+                setup,
+                Settings::default(),
+            )
+            .await
+            .unwrap();
             let (stop, stopped) = oneshot::channel();
             tokio::spawn(server.serve(listener, async {
                 let _ = stopped.await; // a dropped sender stops it too
@@ -244,7 +249,10 @@ pub(crate) async fn sit(url: &str, code: &str, person: u8) -> Result<Sitting, St
     let mut client = CandidateServiceClient::new(channel(url).await);
     let access_code = code.to_owned();
     let started = client
-        .start_attempt(StartAttemptRequest { access_code })
+        .start_attempt(StartAttemptRequest {
+            access_code,
+            ..StartAttemptRequest::default()
+        })
         .await?
         .into_inner();
     let session = started.session.unwrap();

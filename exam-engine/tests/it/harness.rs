@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use exam_engine::{
+    admission::Gate,
     bank::Bank,
     clock::{Clock, ManualClock, SystemClock},
     id::{CandidateId, ExamId},
     secrets::Secrets,
-    server::Server,
+    server::{Server, Settings},
     session::{Response, extend_chain, first_chain},
     store::{EmbeddedStore, RedisStore, SessionStore},
 };
@@ -62,19 +63,33 @@ macro_rules! both {
 }
 pub(crate) use both;
 
+/// Puts something around the store.
+pub(crate) type Wrap = Box<dyn Fn(Arc<dyn SessionStore>) -> Arc<dyn SessionStore> + Send + Sync>;
+
 pub(crate) struct TestServer {
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) redis: Option<RedisServer>,
     pub(crate) secrets: Secrets,
     pub(crate) embedded: Option<Arc<EmbeddedStore>>,
     pub(crate) data: tempfile::TempDir,
-    url: String,
+    pub(crate) url: String,
+    pub(crate) settings: Settings,
+    pub(crate) wrap: Wrap,
+    pub(crate) gate: Option<Arc<Gate>>,
     running: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
 }
 
 impl TestServer {
     /// A server with a bank of two topics, ten items each.
     pub(crate) async fn start(backend: Backend) -> Self {
+        Self::start_with(backend, Settings::default(), |store| store).await
+    }
+
+    pub(crate) async fn start_with(
+        backend: Backend,
+        settings: Settings,
+        wrap: impl Fn(Arc<dyn SessionStore>) -> Arc<dyn SessionStore> + Send + Sync + 'static,
+    ) -> Self {
         let data = tempfile::tempdir().unwrap();
         Bank::new(data.path()).add(&test_bank()).unwrap();
         Bank::new(data.path()).release().unwrap();
@@ -88,6 +103,9 @@ impl TestServer {
             embedded: None,
             data,
             url: String::new(),
+            settings,
+            wrap: Box::new(wrap),
+            gate: None,
             running: None,
         };
         server.run().await;
@@ -106,9 +124,13 @@ impl TestServer {
                 store
             }
         };
-        let server = Server::start(self.data.path(), store, clock, &self.secrets)
+        let store = (self.wrap)(store);
+        let settings = self.settings.clone();
+        let data = self.data.path();
+        let server = Server::start_with(data, store, clock, &self.secrets, settings)
             .await
             .unwrap();
+        self.gate = Some(server.gate());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         self.url = format!("http://{}", listener.local_addr().unwrap());
         let (stop, stopped) = oneshot::channel();
@@ -118,11 +140,21 @@ impl TestServer {
         self.running = Some((stop, task));
     }
 
-    /// Stops the server in order and starts it again on the same data.
-    pub(crate) async fn restart(&mut self) {
+    /// Begins to stop the server; the handle ends when it has stopped.
+    pub(crate) fn stop(&mut self) -> JoinHandle<()> {
         let (stop, task) = self.running.take().unwrap();
         let _ = stop.send(()); // it may have stopped
-        task.await.unwrap();
+        task
+    }
+
+    /// Stops the server in order and starts it again on the same data.
+    pub(crate) async fn restart(&mut self) {
+        self.stop().await.unwrap();
+        self.start_again().await;
+    }
+
+    /// Starts a stopped server on the same data.
+    pub(crate) async fn start_again(&mut self) {
         if let Some(store) = self.embedded.take() {
             store.close();
         }
@@ -217,6 +249,7 @@ impl TestServer {
         let started = client
             .start_attempt(StartAttemptRequest {
                 access_code: code.to_owned(),
+                slot_token: String::new(),
             })
             .await?
             .into_inner();

@@ -95,7 +95,10 @@ async fn answer_until_killed(channel: Channel, person: u8, code: String) -> Vec<
     let mut acknowledged = Vec::new();
     let mut client = CandidateServiceClient::new(channel);
     let Ok(started) = client
-        .start_attempt(StartAttemptRequest { access_code: code })
+        .start_attempt(StartAttemptRequest {
+            access_code: code,
+            slot_token: String::new(),
+        })
         .await
     else {
         return acknowledged;

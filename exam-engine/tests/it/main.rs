@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod actions;
+mod admission;
 mod bad_input;
 mod cluster;
 mod command_line;
@@ -10,6 +11,7 @@ mod failover;
 mod faults;
 mod harness;
 mod kill;
+mod port;
 mod processes;
 mod redis_access;
 mod redis_group;
@@ -20,4 +22,6 @@ mod rpc_coverage;
 mod several_engines;
 mod sim;
 mod sitting;
+mod stalled;
 mod store_suite;
+mod tls;

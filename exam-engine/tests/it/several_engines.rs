@@ -129,10 +129,12 @@ async fn calls_spread_over_two_engines_are_all_right() {
         limit: 10,
     };
     let mut organizer = cluster.organizer().await;
-    let rows = organizer
-        .get_standings(bearer(request, cluster.word()))
-        .await;
-    assert_eq!(rows.unwrap().into_inner().rows.len(), 2);
+    wait_for("both are ranked", async || {
+        let request = bearer(request.clone(), cluster.word());
+        let rows = organizer.clone().get_standings(request).await;
+        rows.unwrap().into_inner().rows.len() == 2
+    })
+    .await;
     let request = WatchExamRequest {
         exam_id: EXAM.to_owned(),
     };
@@ -231,6 +233,7 @@ async fn a_process_without_the_role_says_which_one_is_needed() {
     let channel = crate::cluster::channel(&cluster.control.url).await;
     let request = StartAttemptRequest {
         access_code: "x".to_owned(),
+        ..StartAttemptRequest::default()
     };
     let refused = CandidateServiceClient::new(channel)
         .start_attempt(request)
@@ -447,9 +450,15 @@ async fn an_engine_with_other_secrets_is_refused_until_they_replace_the_others()
         };
         let parts: (Arc<dyn SessionStore>, Arc<dyn Clock>) =
             (Arc::new(store), Arc::new(SystemClock));
-        Server::start_roles(data.path(), Some(parts), secrets, setup)
-            .await
-            .map(|_| ())
+        Server::start_roles(
+            data.path(),
+            Some(parts),
+            secrets,
+            setup,
+            exam_engine::server::Settings::default(),
+        )
+        .await
+        .map(|_| ())
     };
     start(&cluster.secrets, false).await.unwrap();
     for file in ["receipt.key", "cluster.key", "service.token"] {

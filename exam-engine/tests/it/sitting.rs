@@ -261,7 +261,10 @@ async fn start_many(server: &TestServer) {
         for access_code in group.iter().cloned() {
             let mut client = client.clone();
             starts.spawn(async move {
-                let request = StartAttemptRequest { access_code };
+                let request = StartAttemptRequest {
+                    access_code,
+                    slot_token: String::new(),
+                };
                 client.start_attempt(request).await.unwrap();
             });
         }

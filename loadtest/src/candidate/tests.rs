@@ -9,9 +9,10 @@ use std::{
 };
 
 use proto::exam::v1::{
-    EnterSectionRequest, EnterSectionResponse, GetPaperResponse, GetResultResponse,
-    GetServerTimeRequest, GetServerTimeResponse, GetSessionResponse, PollSessionRequest,
-    PollSessionResponse, Receipt, ShownItem, ShownOption, ShownSection, SubmitAttemptResponse,
+    CheckInRequest, CheckInResponse, EnterSectionRequest, EnterSectionResponse, GetPaperResponse,
+    GetResultResponse, GetServerTimeRequest, GetServerTimeResponse, GetSessionResponse,
+    PollSessionRequest, PollSessionResponse, Receipt, ShownItem, ShownOption, ShownSection,
+    SubmitAttemptResponse,
     candidate_service_server::{CandidateService, CandidateServiceServer},
 };
 use tonic::{Code, Request, Response as GrpcResponse, transport::server::TcpIncoming};
@@ -231,6 +232,15 @@ impl CandidateService for Engine {
             answers: stored.newest.values().skip(skipped).cloned().collect(),
             next_poll_ms: 2_000,
         })
+    }
+
+    async fn check_in(
+        &self,
+        _: Request<CheckInRequest>,
+    ) -> Result<GrpcResponse<CheckInResponse>, Status> {
+        Err(Status::unimplemented(
+            "candidates of a rehearsal do not check in",
+        ))
     }
 
     async fn get_result(

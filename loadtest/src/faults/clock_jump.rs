@@ -8,9 +8,7 @@ use std::{fs, path::Path, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use futures::future::join_all;
-use proto::exam::v1::{
-    Answer, ErrorCode, Response, SaveAnswersRequest, StartAttemptRequest, response::Value,
-};
+use proto::exam::v1::{Answer, ErrorCode, Response, SaveAnswersRequest, response::Value};
 use tokio::time::Instant;
 
 use super::{
@@ -20,7 +18,10 @@ use super::{
 };
 use crate::{
     chain::canonical,
-    client::{CandidateClient, Failure, authorized, bearer, candidate_clients, with_retries},
+    client::{
+        CandidateClient, Failure, authorized, bearer, candidate_clients, start_attempt,
+        with_retries,
+    },
     own_exam::person,
     verdict::{Acknowledged, Ending, Told},
 };
@@ -103,19 +104,8 @@ async fn watch(client: CandidateClient, number: u32, access_code: String) -> Res
     let person = person(number);
     let mut told = Told::nothing(person.candidate, person.area);
     let asked = Instant::now();
-    let start = with_retries(
-        asked + PATIENCE,
-        |_| {},
-        || {
-            let (mut client, access_code) = (client.clone(), access_code.clone());
-            async move {
-                client
-                    .start_attempt(StartAttemptRequest { access_code })
-                    .await
-            }
-        },
-    );
-    let start = start.await.context("StartAttempt")?.body;
+    let start = start_attempt(&client, &access_code, asked + PATIENCE, |_| {});
+    let start = start.await.context("StartAttempt")?;
     let (earliest_end, latest_end) = (asked + DURATION, Instant::now() + DURATION);
     let session = start.session.context("a start without a session")?;
     told.attempt = session.attempt;

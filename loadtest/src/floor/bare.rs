@@ -8,11 +8,12 @@ use std::{process::ExitCode, time::Duration};
 use anyhow::{Context, Result, ensure};
 use prost::{Message, bytes::Bytes};
 use proto::exam::v1::{
-    Answered, DurabilityClass, EnterSectionRequest, EnterSectionResponse, Event, GetPaperRequest,
-    GetPaperResponse, GetResultRequest, GetResultResponse, GetServerTimeRequest,
-    GetServerTimeResponse, GetSessionRequest, GetSessionResponse, PollSessionRequest,
-    PollSessionResponse, Receipt, SaveAnswersRequest, SaveAnswersResponse, SessionState,
-    StartAttemptRequest, StartAttemptResponse, SubmitAttemptRequest, SubmitAttemptResponse,
+    Answered, CheckInRequest, CheckInResponse, DurabilityClass, EnterSectionRequest,
+    EnterSectionResponse, Event, GetPaperRequest, GetPaperResponse, GetResultRequest,
+    GetResultResponse, GetServerTimeRequest, GetServerTimeResponse, GetSessionRequest,
+    GetSessionResponse, PollSessionRequest, PollSessionResponse, Receipt, SaveAnswersRequest,
+    SaveAnswersResponse, SessionState, StartAttemptRequest, StartAttemptResponse,
+    SubmitAttemptRequest, SubmitAttemptResponse,
     candidate_service_server::{CandidateService, CandidateServiceServer},
     event::Kind,
 };
@@ -260,6 +261,13 @@ impl CandidateService for Bare {
         &self,
         _: Request<GetSessionRequest>,
     ) -> Result<Response<GetSessionResponse>, Status> {
+        Err(unanswered())
+    }
+
+    async fn check_in(
+        &self,
+        _: Request<CheckInRequest>,
+    ) -> Result<Response<CheckInResponse>, Status> {
         Err(unanswered())
     }
 

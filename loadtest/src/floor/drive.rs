@@ -112,7 +112,10 @@ fn deal(candidates: Vec<Candidate>, in_flight: u32) -> Vec<(usize, Vec<Candidate
 }
 
 async fn start(mut client: CandidateClient, access_code: String) -> Result<Candidate> {
-    let request = proto::exam::v1::StartAttemptRequest { access_code };
+    let request = proto::exam::v1::StartAttemptRequest {
+        access_code,
+        slot_token: String::new(),
+    };
     let reply = client
         .start_attempt(request)
         .await

@@ -5,7 +5,8 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
-use proto::exam::v1::{GetPaperRequest, GetResultRequest, StartAttemptRequest};
+use client::Retries;
+use proto::exam::v1::{GetPaperRequest, GetResultRequest};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 use tokio::{task::JoinSet, time::Instant};
@@ -17,7 +18,10 @@ use super::{
 use crate::{
     args::{Spread, StormArgs},
     arrivals::arrivals,
-    client::{CandidateClient, Failure, authorized, bearer, candidate_clients, with_retries},
+    client::{
+        CandidateClient, Failure, authorized, bearer, candidate_clients, retries, start_attempt,
+        with_retries,
+    },
     herd::{Member, message},
     latency::{Metrics, Percentiles, Rpc},
     node::Node,
@@ -106,13 +110,14 @@ impl Crowd {
             let mut hand: Vec<_> = members.by_ref().take(per_hand).collect();
             let (client, series) = (self.client(index), Arc::clone(&self.series));
             hands.spawn(async move {
+                let retries = retries();
                 'working: while !hand.is_empty() {
                     for (_, member) in &mut hand {
                         let now = Instant::now();
                         if now >= until {
                             break 'working;
                         }
-                        save(&client, member, now, until + TAIL, &series).await?;
+                        save(&client, &retries, member, now, until + TAIL, &series).await?;
                     }
                 }
                 anyhow::Ok(hand)
@@ -209,20 +214,12 @@ async fn start_one(
     series: &Series,
 ) -> Result<Member, Failure> {
     let give_up = intended + START_PATIENCE;
-    let started = with_retries(
-        give_up,
-        |_| series.shed(Class::Start),
-        || {
-            series.sent(Class::Start);
-            let (mut client, access_code) = (client.clone(), access_code.clone());
-            async move {
-                client
-                    .start_attempt(StartAttemptRequest { access_code })
-                    .await
-            }
-        },
-    );
-    let body = started.await?.body;
+    series.sent(Class::Start);
+    let refused = |_: &str| {
+        series.shed(Class::Start);
+        series.sent(Class::Start); // it comes again
+    };
+    let body = start_attempt(client, &access_code, give_up, refused).await?;
     series.done(Class::Start, intended.elapsed());
     let strange = |status: &str| Failure::Strange {
         status: status.to_owned(),
@@ -239,22 +236,20 @@ async fn start_one(
 /// Saves the next answer; gives up quietly when the time is over.
 async fn save(
     client: &CandidateClient,
+    retries: &Retries,
     member: &mut Member,
     intended: Instant,
     give_up: Instant,
     series: &Series,
 ) -> Result<()> {
     let seq = member.last_seq + 1;
-    let saved = with_retries(
-        give_up,
-        |_| series.shed(Class::Answer),
-        || {
-            series.sent(Class::Answer);
-            let request = authorized(message(seq, N_ITEMS), &member.token);
-            let mut client = client.clone();
-            async move { client.save_answers(request).await }
-        },
-    );
+    let refused = |_: &str| series.shed(Class::Answer);
+    let saved = retries.call(give_up, refused, |_| {
+        series.sent(Class::Answer);
+        let request = authorized(message(seq, N_ITEMS), &member.token);
+        let mut client = client.clone();
+        async move { client.save_answers(request).await }
+    });
     match saved.await {
         Ok(_) => {
             member.last_seq = seq;
@@ -284,13 +279,14 @@ async fn answer_as_due(
         schedule.push(at);
         at += exponential(mean, &mut rng);
     }
+    let retries = retries(); // each device has leave of its own to come again
     for due in schedule {
         tokio::time::sleep_until(due).await;
         let now = Instant::now();
         if now >= until {
             break;
         }
-        save(client, &mut member, now, until, series).await?;
+        save(client, &retries, &mut member, now, until, series).await?;
     }
     Ok(member)
 }

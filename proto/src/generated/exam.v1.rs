@@ -68,6 +68,9 @@ pub struct ExamRules {
     /// Expected persons by area; areas without an entry count as 0.
     #[prost(message, repeated, tag = "11")]
     pub registered: ::prost::alloc::vec::Vec<AreaCount>,
+    /// Starts of a round are spread over this time from its opening, milliseconds, at most 1 h and less than any round; 0 = none.
+    #[prost(uint64, tag = "12")]
+    pub start_window_ms: u64,
     /// Which answers may still be changed.
     #[prost(enumeration = "Navigation", tag = "13")]
     pub navigation: i32,
@@ -385,12 +388,21 @@ pub enum ErrorCode {
     TokenInvalid = 30,
     /// This process does not have the role that the call is for; metadata "role" names it. Call one that has it.
     RoleNotHere = 31,
+    /// The server has more to do than it can, nothing was done; send again after metadata "retry_after_ms".
+    Overloaded = 32,
+    /// Not yet this candidate's turn to start; start again after metadata "retry_after_ms" with "slot_token". "position" is the
+    /// place in the queue, 1 is next, 0 if the time of the slot alone is awaited; "expected_ms" tells how long it will be.
+    WaitInLobby = 33,
+    /// More calls than one device or one address may make; send again after metadata "retry_after_ms".
+    TooManyCalls = 34,
+    /// The caller's own limit (grpc-timeout) or the server's has passed; what was sent may stand, send it again.
+    CallTimedOut = 35,
     /// An organizer has stopped the clock; keep the answers and send them when it goes on.
-    AttemptPaused = 40,
+    AttemptPaused = 36,
     /// Only the position answered last and those behind it may be answered; metadata "position" is that one.
-    NavigationForwardOnly = 41,
+    NavigationForwardOnly = 37,
     /// The section is not the present one; metadata "section" is that one.
-    SectionClosed = 42,
+    SectionClosed = 38,
 }
 impl ErrorCode {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -431,6 +443,10 @@ impl ErrorCode {
             Self::TooManyAnswers => "ERROR_CODE_TOO_MANY_ANSWERS",
             Self::TokenInvalid => "ERROR_CODE_TOKEN_INVALID",
             Self::RoleNotHere => "ERROR_CODE_ROLE_NOT_HERE",
+            Self::Overloaded => "ERROR_CODE_OVERLOADED",
+            Self::WaitInLobby => "ERROR_CODE_WAIT_IN_LOBBY",
+            Self::TooManyCalls => "ERROR_CODE_TOO_MANY_CALLS",
+            Self::CallTimedOut => "ERROR_CODE_CALL_TIMED_OUT",
             Self::AttemptPaused => "ERROR_CODE_ATTEMPT_PAUSED",
             Self::NavigationForwardOnly => "ERROR_CODE_NAVIGATION_FORWARD_ONLY",
             Self::SectionClosed => "ERROR_CODE_SECTION_CLOSED",
@@ -471,6 +487,10 @@ impl ErrorCode {
             "ERROR_CODE_TOO_MANY_ANSWERS" => Some(Self::TooManyAnswers),
             "ERROR_CODE_TOKEN_INVALID" => Some(Self::TokenInvalid),
             "ERROR_CODE_ROLE_NOT_HERE" => Some(Self::RoleNotHere),
+            "ERROR_CODE_OVERLOADED" => Some(Self::Overloaded),
+            "ERROR_CODE_WAIT_IN_LOBBY" => Some(Self::WaitInLobby),
+            "ERROR_CODE_TOO_MANY_CALLS" => Some(Self::TooManyCalls),
+            "ERROR_CODE_CALL_TIMED_OUT" => Some(Self::CallTimedOut),
             "ERROR_CODE_ATTEMPT_PAUSED" => Some(Self::AttemptPaused),
             "ERROR_CODE_NAVIGATION_FORWARD_ONLY" => Some(Self::NavigationForwardOnly),
             "ERROR_CODE_SECTION_CLOSED" => Some(Self::SectionClosed),
@@ -1253,6 +1273,39 @@ pub struct StartAttemptRequest {
     /// Code the organizer gave to this person.
     #[prost(string, tag = "1")]
     pub access_code: ::prost::alloc::string::String,
+    /// Newest one that CheckIn or a refusal with WAIT_IN_LOBBY gave, if any; keeps the place in the order of starts.
+    #[prost(string, tag = "2")]
+    pub slot_token: ::prost::alloc::string::String,
+}
+/// Comes before the opening, to learn when to start.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CheckInRequest {
+    /// Code the organizer gave to this person.
+    #[prost(string, tag = "1")]
+    pub access_code: ::prost::alloc::string::String,
+}
+/// When this person may start; asked again, the same.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CheckInResponse {
+    /// To be sent with StartAttempt.
+    #[prost(string, tag = "1")]
+    pub slot_token: ::prost::alloc::string::String,
+    /// Start then, Unix milliseconds: the opening plus a share of the start window that follows from person and round. The
+    /// own clock runs from the own start, so nobody loses time.
+    #[prost(uint64, tag = "2")]
+    pub starts_at_ms: u64,
+    /// The server's clock, Unix milliseconds.
+    #[prost(uint64, tag = "3")]
+    pub now_ms: u64,
+    /// The exam.
+    #[prost(string, tag = "4")]
+    pub exam_id: ::prost::alloc::string::String,
+    /// Title of the exam.
+    #[prost(string, tag = "5")]
+    pub title: ::prost::alloc::string::String,
+    /// Round to which the slot belongs.
+    #[prost(uint32, tag = "6")]
+    pub round: u32,
 }
 /// A running attempt and the right to write to it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1629,7 +1682,7 @@ pub mod candidate_service_client {
     )]
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
-    /// Everything a candidate does. GetServerTime and StartAttempt need no token, all others the session token.
+    /// Everything a candidate does. GetServerTime, CheckIn and StartAttempt need no token, all others the session token.
     #[derive(Debug, Clone)]
     pub struct CandidateServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -1935,6 +1988,31 @@ pub mod candidate_service_client {
                 .insert(GrpcMethod::new("exam.v1.CandidateService", "GetResult"));
             self.inner.unary(req, path, codec).await
         }
+        /// Tells before the opening when this person may start.
+        pub async fn check_in(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CheckInRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CheckInResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/exam.v1.CandidateService/CheckIn",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("exam.v1.CandidateService", "CheckIn"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -2022,8 +2100,13 @@ pub mod candidate_service_server {
             tonic::Response<super::GetResultResponse>,
             tonic::Status,
         >;
+        /// Tells before the opening when this person may start.
+        async fn check_in(
+            &self,
+            request: tonic::Request<super::CheckInRequest>,
+        ) -> std::result::Result<tonic::Response<super::CheckInResponse>, tonic::Status>;
     }
-    /// Everything a candidate does. GetServerTime and StartAttempt need no token, all others the session token.
+    /// Everything a candidate does. GetServerTime, CheckIn and StartAttempt need no token, all others the session token.
     #[derive(Debug)]
     pub struct CandidateServiceServer<T> {
         inner: Arc<T>,
@@ -2494,6 +2577,51 @@ pub mod candidate_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetResultSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/exam.v1.CandidateService/CheckIn" => {
+                    #[allow(non_camel_case_types)]
+                    struct CheckInSvc<T: CandidateService>(pub Arc<T>);
+                    impl<
+                        T: CandidateService,
+                    > tonic::server::UnaryService<super::CheckInRequest>
+                    for CheckInSvc<T> {
+                        type Response = super::CheckInResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CheckInRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as CandidateService>::check_in(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CheckInSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

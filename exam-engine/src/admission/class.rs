@@ -1,0 +1,73 @@
+//! What a call is worth when not all can be served.
+
+/// Classes of calls, the most important first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    /// Answers, submissions, and the session that a device needs to go on.
+    Answer,
+    /// Check-ins and starts.
+    Start,
+    /// Paper and clock.
+    Read,
+    /// A candidate's own result.
+    Result,
+    /// Organizers' calls.
+    Board,
+    /// Whatever lasts: watched exams, exports, the log.
+    Stream,
+}
+
+impl Class {
+    /// All classes.
+    pub const ALL: [Self; 6] = [
+        Self::Answer,
+        Self::Start,
+        Self::Read,
+        Self::Result,
+        Self::Board,
+        Self::Stream,
+    ];
+
+    /// Returns the class of a call by its path, `/package.Service/Method`. What is not known ranks as an organizer's.
+    #[must_use]
+    pub fn of(path: &str) -> Self {
+        match path.rsplit('/').next().unwrap_or_default() {
+            "SaveAnswers" | "SubmitAttempt" | "GetSession" => Self::Answer,
+            "StartAttempt" | "CheckIn" => Self::Start,
+            "GetPaper" | "GetServerTime" => Self::Read,
+            "GetResult" => Self::Result,
+            "WatchExam" | "ExportExam" | "ExportResult" | "TailLog" => Self::Stream,
+            _ => Self::Board,
+        }
+    }
+
+    /// Returns the share of all calls at once up to which this class is let in, in percent: dashboards go first, answers
+    /// last. Half of the room is for candidates alone, and a quarter of it for those whose time is running.
+    pub(super) fn ceiling_percent(self) -> usize {
+        match self {
+            Self::Answer => 100,
+            Self::Start => 85,
+            Self::Read => 75,
+            Self::Result => 60,
+            Self::Board => 50,
+            Self::Stream => 40,
+        }
+    }
+
+    pub(super) fn index(self) -> usize {
+        self as usize
+    }
+
+    /// Returns the name as in logs.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Answer => "answer",
+            Self::Start => "start",
+            Self::Read => "read",
+            Self::Result => "result",
+            Self::Board => "board",
+            Self::Stream => "stream",
+        }
+    }
+}
