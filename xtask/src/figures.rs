@@ -174,7 +174,6 @@ fn sessions() -> Outcome<String> {
         &seeds_set,
         "cargo",
         "test",
-        "--release",
         "--quiet",
         "-p",
         "exam-engine",

@@ -5,10 +5,12 @@
 //! comes from its record, names the number and the chain of the answers that the log holds. Control, within the
 //! scenario: one entry taken out of a log must be found.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 
 use super::{
-    contest::{self, Crowd},
+    contest::{Crowd, SETTLE_LIMIT, close_and_judge},
     power::tear,
     round::{Outcome, Round},
     site::{Setup, Site},
@@ -17,20 +19,21 @@ use crate::own_exam::EXAM_ID;
 
 /// Partitions of the exam: as many as the engine makes unless asked.
 const N_PARTITIONS: u32 = 16;
+/// A log with a hole is never read to its end, so waiting longer shows nothing; a whole one is read within a second.
+const CONTROL_SETTLES_WITHIN: Duration = Duration::from_secs(15);
 
 /// Cuts once; candidates do not go on, since what they remember may be gone.
 pub(super) async fn play(round: &mut Round) -> Result<Outcome> {
     let (mut site, torn) = torn(round).await?;
     round.note(torn);
     site.start_engine().await?;
-    let mut verdict = contest::judge(&site, Vec::new()).await?;
-    verdict.n_acknowledged = n_answers(&mut site).await?;
-    verdict.n_found = verdict.n_acknowledged; // what survived the cut; nothing is claimed of the rest
+    let (mut verdict, n_answers) = close_and_judge(&site, Vec::new(), SETTLE_LIMIT).await?;
+    (verdict.n_acknowledged, verdict.n_found) = (n_answers, n_answers); // what survived; nothing is claimed of the rest
 
     let (mut site, _) = torn_again(round).await?;
     site.start_engine().await?;
-    let control = contest::judge(&site, Vec::new()).await;
-    let is_found = control.map_or(true, |verdict| !verdict.ok);
+    let control = close_and_judge(&site, Vec::new(), CONTROL_SETTLES_WITHIN).await;
+    let is_found = control.map_or(true, |(verdict, _)| !verdict.ok);
     ensure!(
         is_found,
         "the control held: an entry taken out of a log was not missed"
@@ -70,15 +73,6 @@ async fn torn_again(round: &mut Round) -> Result<(Site, String)> {
         .await
         .context("take an entry out")?;
     Ok((site, torn))
-}
-
-async fn n_answers(site: &mut Site) -> Result<u64> {
-    let mut connection = site.redis()?.connect().await?;
-    let mut sum = 0;
-    for partition in 0..N_PARTITIONS {
-        sum += log_length(&mut connection, partition).await?;
-    }
-    Ok(sum)
 }
 
 async fn log_length(

@@ -36,7 +36,7 @@ const THINK_MS: u32 = 200;
 /// All candidates are done by then: their attempts and their patience are over.
 const CONTEST_LIMIT: Duration = Duration::from_secs(240);
 /// Grading is over so long after the close.
-const SETTLE_LIMIT: Duration = Duration::from_secs(60);
+pub(super) const SETTLE_LIMIT: Duration = Duration::from_secs(60);
 /// Rows of the standings that are compared with the result.
 const N_TOP: u32 = 10;
 
@@ -114,9 +114,19 @@ pub(super) async fn hold(
 
 /// Closes the exam, reads its archive, and compares it with what candidates were told.
 pub(super) async fn judge(site: &Site, told: Vec<Told>) -> Result<Verdict> {
+    let (verdict, _) = close_and_judge(site, told, SETTLE_LIMIT).await?;
+    Ok(verdict)
+}
+
+/// The same; returns the number of graded answers, too.
+pub(super) async fn close_and_judge(
+    site: &Site,
+    told: Vec<Told>,
+    settles_within: Duration,
+) -> Result<(Verdict, u64)> {
     let organizer = site.organizer()?;
     organizer.close(true).await?;
-    let until = Instant::now() + SETTLE_LIMIT;
+    let until = Instant::now() + settles_within;
     let (state, is_settled) = organizer.watch_until(until, is_over).await?;
     let working = state.total.as_ref().map_or(0, |total| total.working);
     ensure!(
@@ -133,7 +143,7 @@ pub(super) async fn judge(site: &Site, told: Vec<Told>) -> Result<Verdict> {
     organizer.export(archive.path()).await?;
     let verdict = scenario::judge(told, top, archive.path(), differences).await?;
     keep_if_bad(&verdict, archive);
-    Ok(verdict)
+    Ok((verdict, state.n_answers))
 }
 
 fn is_over(state: &WatchExamResponse) -> bool {
