@@ -44,6 +44,33 @@ impl Clock for SystemClock {
     }
 }
 
+/// The machine's clock as it stood at the start, carried on by the monotonic clock: whoever sets the wall clock, or a time
+/// service that corrects it by hours, moves no deadline (P5; docs/decisions/0021-steady-clock.md).
+#[derive(Clone, Copy, Debug)]
+pub struct SteadyClock {
+    start: Timestamp,
+    since: std::time::Instant,
+}
+
+impl SteadyClock {
+    /// Reads another clock once.
+    #[must_use]
+    pub fn start(clock: &dyn Clock) -> Self {
+        Self {
+            start: clock.now(),
+            since: std::time::Instant::now(),
+        }
+    }
+}
+
+impl Clock for SteadyClock {
+    fn now(&self) -> Timestamp {
+        let passed = self.since.elapsed().as_millis();
+        self.start
+            .plus_ms(u64::try_from(passed).expect("fits for 500 million years"))
+    }
+}
+
 /// A clock that tests move.
 #[derive(Debug, Default)]
 pub struct ManualClock(AtomicU64);
@@ -64,5 +91,20 @@ impl ManualClock {
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
         Timestamp(self.0.load(Ordering::SeqCst))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_steady_clock_does_not_follow_a_jump() {
+        let wall = ManualClock::at(Timestamp(1_000_000_000));
+        let steady = SteadyClock::start(&wall);
+        wall.advance_ms(3_600_000);
+        let now = steady.now();
+        assert!(now >= Timestamp(1_000_000_000), "{now:?}");
+        assert!(now < wall.now(), "{now:?}");
     }
 }

@@ -23,6 +23,14 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Measures the engine against bare handlers on the same machine.
     Floor(FloorArgs),
+    /// Breaks engine, store, disk, network and clock under load; what was acknowledged must be there.
+    Faults(FaultsArgs),
+    /// Measures the processor time of a candidate's whole exam, and the memory of a session in Redis.
+    Cost(CostArgs),
+    /// Measures whether an answer costs more when more sessions live.
+    Growth(GrowthArgs),
+    /// Releases everybody within seconds, then asks for a multiple of what the machine can do.
+    Storm(StormArgs),
     /// Serves a handler that only replies (a child of `floor`).
     #[command(hide = true)]
     EchoServer,
@@ -103,6 +111,98 @@ pub(crate) struct FloorArgs {
     /// HTTP/2 connections.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub(crate) channels: u32,
+    /// The engine's binary; `exam` beside this one if not given.
+    #[arg(long)]
+    pub(crate) exam_bin: Option<PathBuf>,
+    /// Question file of the exam; the sample bank of the sources if not given.
+    #[arg(long)]
+    pub(crate) bank: Option<PathBuf>,
+    /// Prints one JSON object instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What `loadtest faults` takes.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct FaultsArgs {
+    /// Seed of the first round; every further round takes the next.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(0..=1_000_000_000))]
+    pub(crate) seed: u64,
+    /// Rounds of every scenario.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) rounds: u32,
+    /// Only this scenario; may be given several times.
+    #[arg(long)]
+    pub(crate) scenario: Vec<String>,
+    /// No round begins behind so many minutes.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) minutes: Option<u32>,
+    /// The engine's binary; `exam` beside this one if not given.
+    #[arg(long)]
+    pub(crate) exam_bin: Option<PathBuf>,
+    /// Question file of the exam; the sample bank of the sources if not given.
+    #[arg(long)]
+    pub(crate) bank: Option<PathBuf>,
+}
+
+/// What `loadtest cost` takes.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct CostArgs {
+    /// Candidates.
+    #[arg(long, default_value_t = 3_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) candidates: u32,
+    /// The engine's binary; `exam` beside this one if not given.
+    #[arg(long)]
+    pub(crate) exam_bin: Option<PathBuf>,
+    /// Question file of the exam; the sample bank of the sources if not given.
+    #[arg(long)]
+    pub(crate) bank: Option<PathBuf>,
+    /// Prints one JSON object instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What `loadtest growth` takes.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct GrowthArgs {
+    /// Stops at 100,000 sessions instead of a million.
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Only this store; both if not given.
+    #[arg(long, value_enum)]
+    pub(crate) store: Option<crate::node::StoreKind>,
+    /// The engine's binary; `exam` beside this one if not given.
+    #[arg(long)]
+    pub(crate) exam_bin: Option<PathBuf>,
+    /// Question file of the exam; the sample bank of the sources if not given.
+    #[arg(long)]
+    pub(crate) bank: Option<PathBuf>,
+    /// Prints one JSON object instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What `loadtest storm` takes.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct StormArgs {
+    /// Candidates who are released.
+    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..=200_000))]
+    pub(crate) candidates: u32,
+    /// Seconds within which they are.
+    #[arg(long, default_value_t = 10.0, value_parser = seconds)]
+    pub(crate) release_s: f64,
+    /// Seconds of overload.
+    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u32).range(5..=600))]
+    pub(crate) overload_s: u32,
+    /// Answers fall due at so many times the peak.
+    #[arg(long, default_value_t = 5.0)]
+    pub(crate) factor: f64,
+    /// Where sessions live.
+    #[arg(long, value_enum, default_value = "embedded")]
+    pub(crate) store: crate::node::StoreKind,
+    /// Draws offered load, goodput, sheds and latency into this SVG file.
+    #[arg(long)]
+    pub(crate) plot: Option<PathBuf>,
     /// The engine's binary; `exam` beside this one if not given.
     #[arg(long)]
     pub(crate) exam_bin: Option<PathBuf>,

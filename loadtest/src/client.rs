@@ -5,7 +5,9 @@ use std::{sync::Arc, time::Duration};
 use anyhow::{Context, Result};
 use client::{Backoff, Retries};
 pub(crate) use client::{Failure, Reply, authorized};
-use proto::exam::v1::candidate_service_client::CandidateServiceClient;
+use proto::exam::v1::{
+    StartAttemptRequest, StartAttemptResponse, candidate_service_client::CandidateServiceClient,
+};
 use tokio::time::Instant;
 use tonic::{
     Status,
@@ -18,12 +20,20 @@ use crate::latency::{Metrics, Rpc};
 /// Ceiling of every pause: shorter than a phone's, so that a short rehearsal does not spend its time with waiting.
 const BACKOFF_CAP: Duration = Duration::from_secs(2);
 
+/// A connection that a firewall forgot is noticed within both: the operating system would take minutes.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// The client of one connection.
 pub(crate) type CandidateClient = CandidateServiceClient<Channel>;
 
 /// Opens a connection when it is first used, and again whenever it broke.
 pub(crate) fn channel(url: &str) -> Result<Channel> {
-    client::channel(url).context("the server's address")
+    let endpoint = client::endpoint(url).context("the server's address")?;
+    Ok(endpoint
+        .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
+        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+        .connect_lazy())
 }
 
 /// Opens several connections.
@@ -47,6 +57,36 @@ pub(crate) fn retries() -> Retries {
         },
         ..Retries::default()
     }
+}
+
+/// Sends until a reply comes that sending again would not change, or until `give_up`.
+pub(crate) async fn with_retries<T, Fut>(
+    give_up: Instant,
+    on_retry: impl FnMut(&str),
+    mut send: impl FnMut() -> Fut,
+) -> Result<Reply<T>, Failure>
+where
+    Fut: Future<Output = Result<tonic::Response<T>, Status>>,
+{
+    retries().call(give_up, on_retry, |_| send()).await
+}
+
+/// Starts an attempt, in its turn.
+pub(crate) async fn start_attempt(
+    client: &CandidateClient,
+    access_code: &str,
+    give_up: Instant,
+    on_retry: impl FnMut(&str),
+) -> Result<StartAttemptResponse, Failure> {
+    let start = |slot_token: &str| {
+        let mut client = client.clone();
+        let request = StartAttemptRequest {
+            access_code: access_code.to_owned(),
+            slot_token: slot_token.to_owned(),
+        };
+        async move { client.start_attempt(request).await }
+    };
+    Ok(retries().call(give_up, on_retry, start).await?.body)
 }
 
 /// One call to be made.

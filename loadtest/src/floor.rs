@@ -6,18 +6,16 @@
 //! Start at [`run`].
 
 pub(crate) mod bare;
-mod child;
 mod drive;
 mod setup;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
-use anyhow::{Context, Result, ensure};
-use child::{Child, Redis};
+use anyhow::{Context, Result};
 use drive::Target;
 use serde::Serialize;
 
-use crate::{args::FloorArgs, report::print};
+use crate::{args::FloorArgs, child::Child, own_exam, redis_server::Redis, report::print};
 
 /// Rounds of each server; odd, so that the median is one of them.
 const ROUNDS: u32 = 5;
@@ -57,16 +55,8 @@ struct Details {
 
 /// Measures all four and prints what was found.
 pub(crate) async fn run(args: FloorArgs) -> Result<ExitCode> {
-    let exam = match &args.exam_bin {
-        Some(path) => path.clone(),
-        None => sibling("exam")?,
-    };
-    let place = exam.display();
-    ensure!(
-        exam.is_file(),
-        "the engine is not at {place}: build it, or name it with --exam-bin"
-    );
-    let bank = setup::bank(args.bank.as_deref())?;
+    let exam = own_exam::program(args.exam_bin.as_deref())?;
+    let bank = own_exam::bank(args.bank.as_deref())?;
     let round = Duration::from_secs_f64(args.seconds / f64::from(ROUNDS)).max(ROUND_MIN);
 
     let (echo_rounds, embedded_rounds) = {
@@ -177,10 +167,6 @@ fn median(rounds: &[f64]) -> f64 {
 
 fn own() -> Result<PathBuf> {
     std::env::current_exe().context("find this program")
-}
-
-fn sibling(name: &str) -> Result<PathBuf> {
-    Ok(own()?.with_file_name(name))
 }
 
 #[cfg(test)]

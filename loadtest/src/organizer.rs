@@ -220,6 +220,17 @@ impl Organizer {
         Ok((page.rows, page.n_ranked))
     }
 
+    /// Asks for the first rows of the nationwide standings, once.
+    pub(crate) async fn standings_once(&self, limit: u32) -> Result<(), Status> {
+        let request = self.authorized(GetStandingsRequest {
+            exam_id: self.exam_id.clone(),
+            scope: Some(Scope::default()),
+            offset: 0,
+            limit,
+        });
+        self.client.clone().get_standings(request).await.map(|_| ())
+    }
+
     /// Writes the archive's files into a folder.
     pub(crate) async fn export(&self, dir: &Path) -> Result<()> {
         let mut last = anyhow!("not tried");

@@ -131,7 +131,7 @@ fn checked(exam: &Exam) -> Result<ExamRules> {
 }
 
 /// Lets every candidate arrive at its instant, and waits for all.
-async fn play_all(
+pub(crate) async fn play_all(
     world: Arc<World>,
     habits: Arc<Habits>,
     codes: Vec<String>,
@@ -269,7 +269,7 @@ async fn areas(
 }
 
 /// The verdict reads files and draws every paper anew: not on the threads of the runtime.
-async fn judge(
+pub(crate) async fn judge(
     told: Vec<Told>,
     top: Vec<proto::exam::v1::StandingRow>,
     archive: &Path,

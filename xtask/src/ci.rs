@@ -1,6 +1,7 @@
-//! What must be green: format, lints, docs, licences (if cargo-deny is there), tests, and the main job in small.
+//! What must be green: format, lints, docs, licences (if cargo-deny is there), tests, the main job in small, and a sample
+//! of the faults.
 
-use crate::{Outcome, demo, readme, say, shell, valkey};
+use crate::{Outcome, demo, readme, say, shell, soak, valkey};
 
 /// Installs what is missing and runs every test.
 pub(crate) fn test() -> Outcome {
@@ -54,5 +55,6 @@ pub(crate) fn run() -> Outcome {
     ] {
         demo::run(&demo::Options::parse(options)?)?;
     }
+    soak::sample()?;
     readme::run()
 }

@@ -1,10 +1,11 @@
-//! Developer commands, std only: `cargo xtask demo | test | ci | figures | bench | codegen`.
+//! Developer commands, std only: `cargo xtask demo | test | ci | soak | figures | bench | codegen`.
 
 mod ci;
 mod demo;
 mod figures;
 mod readme;
 mod shell;
+mod soak;
 mod valkey;
 
 use std::process::ExitCode;
@@ -13,7 +14,8 @@ const HELP: &str = "\
 cargo xtask demo [--candidates N] [--redis] [--exit]   cả một cuộc thi bằng một lệnh / a whole contest by one command
 cargo xtask test                                       cài phần còn thiếu, chạy mọi kiểm thử / install what is missing, run every test
 cargo xtask ci                                         như CI: định dạng, clippy, tài liệu, kiểm thử, demo / as CI does
-cargo xtask figures [F1 F2 ...]                        đo các con số của thiết kế / measure the figures of the design
+cargo xtask soak [--minutes M]                         sự cố có chủ ý, hạt giống này đến hạt giống khác / faults on purpose, seed after seed
+cargo xtask figures [F1 F2 ... faults sessions] [--quick]  đo các con số của thiết kế / measure the figures of the design
 cargo xtask bench                                      chạy criterion / run criterion
 cargo xtask codegen                                    sinh lại mã từ proto / generate the bindings anew";
 
@@ -26,6 +28,7 @@ fn main() -> ExitCode {
         }
         ["test"] => ci::test(),
         ["ci"] => ci::run(),
+        ["soak", options @ ..] => soak::run(options),
         ["figures", names @ ..] => figures::run(names),
         ["bench", options @ ..] => shell::cargo(&["bench", "-p", "benches"], options),
         ["codegen"] => shell::codegen(),

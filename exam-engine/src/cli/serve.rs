@@ -10,7 +10,7 @@ use tokio::{
 
 use super::{DurabilityArgument, ServeArguments};
 use crate::{
-    clock::{Clock, StoreClock, SystemClock},
+    clock::{Clock, SteadyClock, StoreClock, SystemClock},
     engine, files,
     secrets::Secrets,
     server::{Role, Server, Setup},
@@ -50,7 +50,7 @@ async fn serve(data: &Path, arguments: &ServeArguments) -> anyhow::Result<()> {
             "--durability replicated cần Redis có bản sao, hãy thêm --redis / --durability replicated needs a Redis with a replica, add --redis"
         ),
         None => {
-            let clock = Arc::new(SystemClock);
+            let clock = Arc::new(SteadyClock::start(&SystemClock));
             let store =
                 EmbeddedStore::open(&data.join("live"), clock.clone()).with_context(unusable)?;
             Some((Arc::new(store), clock))

@@ -67,7 +67,7 @@ impl Engine {
             n_ended += ended.n_changed;
             if ended.n_failed > 0 {
                 let what = format!("{} attempts cannot be ended", ended.n_failed);
-                return Err(store::Error::Corrupt(what).into());
+                return Err(store::Error::Unavailable(what).into());
             }
         }
     }

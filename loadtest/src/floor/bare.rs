@@ -23,8 +23,7 @@ use tonic::{
     transport::{Server, server::TcpIncoming},
 };
 
-use super::child::LISTENING;
-use crate::report::print;
+use crate::{child::LISTENING, report::print};
 
 /// As many connections as the engine keeps.
 const N_CONNECTIONS: usize = 4;
@@ -287,7 +286,7 @@ fn unanswered() -> Status {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::floor::{child::Redis, drive::Target};
+    use crate::{floor::drive::Target, redis_server::Redis};
 
     #[test]
     fn a_bare_token_is_a_number() {

@@ -1,6 +1,7 @@
-//! Child processes of a measurement: started, awaited, and gone when they are dropped.
+//! Child processes: started, awaited, killed when a scenario says so, and gone when they are dropped.
 //!
-//! Invariant: a child is ended by its own id and never outlives the value that started it.
+//! Invariant: a child is ended by its own id and never outlives this program, even if that is killed: `setpriv` has the
+//! kernel end it with the thread that started it, so children are started from the program's main task.
 
 use std::{path::Path, process::Stdio, time::Duration};
 
@@ -9,30 +10,40 @@ use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child as Process, ChildStdout, Command},
-    time::{Instant, sleep, timeout},
+    time::timeout,
 };
 
 /// A child that does not listen by then never will.
 const START_LIMIT: Duration = Duration::from_secs(30);
-/// Pause between two looks at a starting Redis.
-const LOOK: Duration = Duration::from_millis(20);
 /// What a server prints when it may be called.
 pub(crate) const LISTENING: &str = "listening on ";
+
+/// Names and values for a child's environment.
+pub(crate) type Environment = Vec<(String, String)>;
 
 /// A server that told its address.
 pub(crate) struct Child {
     /// Its address.
     pub(crate) url: String,
-    _process: Process,
+    process: Process,
     _logs: TempDir,
 }
 
 impl Child {
     /// Starts a program and waits for its line "listening on …".
     pub(crate) async fn start(program: &Path, args: &[&str]) -> Result<Self> {
+        Self::start_with(program, args, &Environment::new()).await
+    }
+
+    /// The same with an environment.
+    pub(crate) async fn start_with(
+        program: &Path,
+        args: &[&str],
+        environment: &Environment,
+    ) -> Result<Self> {
         let logs = tempfile::tempdir().context("make a temporary folder")?;
         let log = logs.path().join("stderr");
-        let mut process = command(program, args, &log)?
+        let mut process = command(program, args, environment, &log)?
             .stdout(Stdio::piped())
             .spawn()
             .with_context(|| format!("start {}", program.display()))?;
@@ -42,9 +53,19 @@ impl Child {
         };
         Ok(Self {
             url,
-            _process: process,
+            process,
             _logs: logs,
         })
+    }
+
+    /// Ends it as a crash would, and waits until it is gone.
+    pub(crate) async fn kill9(mut self) -> Result<()> {
+        self.process.kill().await.context("kill the child")
+    }
+
+    /// Returns its process id.
+    pub(crate) fn pid(&self) -> Result<u32> {
+        self.process.id().context("the child has ended")
     }
 }
 
@@ -52,7 +73,7 @@ impl Child {
 pub(crate) async fn run(program: &Path, args: &[&str]) -> Result<()> {
     let logs = tempfile::tempdir().context("make a temporary folder")?;
     let log = logs.path().join("stderr");
-    let mut process = command(program, args, &log)?
+    let mut process = command(program, args, &Environment::new(), &log)?
         .stdout(Stdio::null())
         .spawn()
         .with_context(|| format!("start {}", program.display()))?;
@@ -70,11 +91,20 @@ pub(crate) async fn run(program: &Path, args: &[&str]) -> Result<()> {
     Ok(())
 }
 
-fn command(program: &Path, args: &[&str], log: &Path) -> Result<Command> {
+/// Prepares a program whose errors go to a file; nothing is started yet.
+pub(crate) fn command(
+    program: &Path,
+    args: &[&str],
+    environment: &Environment,
+    log: &Path,
+) -> Result<Command> {
     let log = std::fs::File::create(log).context("make a log file")?;
-    let mut command = Command::new(program);
+    let mut command = Command::new("setpriv");
     command
+        .args(["--pdeathsig", "KILL", "--"])
+        .arg(program)
         .args(args)
+        .envs(environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stderr(log)
         .kill_on_drop(true);
@@ -94,70 +124,10 @@ async fn address(stdout: ChildStdout) -> Result<String> {
     bail!("the child ended")
 }
 
-fn tail(log: &Path) -> String {
+/// Returns the last lines of a log.
+pub(crate) fn tail(log: &Path) -> String {
     let text = std::fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let last: Vec<&str> = text.lines().rev().take(5).collect();
     last.into_iter().rev().collect::<Vec<_>>().join(" | ")
-}
-
-/// A Redis of its own that writes every command to stable storage before it replies.
-pub(crate) struct Redis {
-    /// Its address, a socket in a temporary folder.
-    pub(crate) url: String,
-    _process: Process,
-    _dir: TempDir,
-}
-
-impl Redis {
-    /// Starts one and waits until it replies.
-    pub(crate) async fn start() -> Result<Self> {
-        let dir = tempfile::tempdir().context("make a temporary folder")?;
-        let socket = dir.path().join("redis.sock");
-        let (socket, folder) = (name(&socket)?, name(dir.path())?);
-        let settings = [
-            ["--port", "0"],
-            ["--unixsocket", socket],
-            ["--dir", folder],
-            ["--save", ""],
-            ["--appendonly", "yes"],
-            ["--appendfsync", "always"],
-            ["--auto-aof-rewrite-percentage", "0"],
-            ["--maxmemory-policy", "noeviction"],
-        ];
-        let program = Path::new("redis-server");
-        let mut process = command(program, &settings.concat(), &dir.path().join("log"))?
-            .stdout(Stdio::null())
-            .spawn()
-            .context("start redis-server, which must be installed")?;
-        let url = format!("unix://{socket}");
-        await_redis(&url, &mut process).await?;
-        Ok(Self {
-            url,
-            _process: process,
-            _dir: dir,
-        })
-    }
-}
-
-fn name(path: &Path) -> Result<&str> {
-    path.to_str()
-        .context("the temporary folder's name is no text")
-}
-
-async fn await_redis(url: &str, process: &mut Process) -> Result<()> {
-    let client = redis::Client::open(url).context("the address of Redis")?;
-    let begun = Instant::now();
-    loop {
-        if client.get_multiplexed_async_connection().await.is_ok() {
-            return Ok(());
-        }
-        if let Some(status) = process.try_wait().context("look at redis-server")? {
-            bail!("redis-server ended: {status}");
-        }
-        if begun.elapsed() > START_LIMIT {
-            bail!("redis-server does not reply");
-        }
-        sleep(LOOK).await;
-    }
 }
