@@ -68,8 +68,6 @@ const MAX_TRIES: u32 = 5;
 /// Longest wait for one operation, those before it on the same session included: behind it the client is told to send
 /// again, which it does sooner than its own limit of some ten seconds.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// A client asks again after this many milliseconds.
-pub const NEXT_POLL_MS: u32 = 2_000;
 
 /// Why an operation was refused.
 #[derive(Debug, thiserror::Error)]

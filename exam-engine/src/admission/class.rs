@@ -7,7 +7,7 @@ pub enum Class {
     Answer,
     /// Check-ins and starts.
     Start,
-    /// Paper and clock.
+    /// Paper, clock and polls.
     Read,
     /// A candidate's own result.
     Result,
@@ -32,11 +32,11 @@ impl Class {
     #[must_use]
     pub fn of(path: &str) -> Self {
         match path.rsplit('/').next().unwrap_or_default() {
-            "SaveAnswers" | "SubmitAttempt" | "GetSession" => Self::Answer,
+            "SaveAnswers" | "SubmitAttempt" | "GetSession" | "EnterSection" => Self::Answer,
             "StartAttempt" | "CheckIn" => Self::Start,
-            "GetPaper" | "GetServerTime" => Self::Read,
+            "GetPaper" | "GetServerTime" | "PollSession" => Self::Read,
             "GetResult" => Self::Result,
-            "WatchExam" | "ExportExam" | "ExportResult" | "TailLog" => Self::Stream,
+            "WatchExam" | "ExportExam" | "ExportResult" | "TailLog" | "DumpStore" => Self::Stream,
             _ => Self::Board,
         }
     }

@@ -24,6 +24,11 @@ const RETRY_MIN_MS: u64 = 250;
 const RETRY_IDLE_MS: u64 = 1_000;
 const RETRY_FULL_MS: u64 = 9_000;
 
+/// A device at rest asks this often: what an organizer does reaches it within two seconds.
+const POLL_CALM_MS: u64 = 2_000;
+/// What full load adds: a million devices that ask every fifteen seconds are 67,000 calls a second.
+const POLL_FULL_MS: u64 = 13_000;
+
 /// Limits by class, in the order of [`Class::ALL`].
 #[derive(Clone, Copy, Debug)]
 pub struct GateLimits {
@@ -116,6 +121,14 @@ impl Gate {
         self.lines[class.index()].n_shed.load(Ordering::Relaxed)
     }
 
+    /// Tells a device when to ask again: every two seconds in calm, less often the fuller it is here.
+    #[must_use]
+    pub fn next_poll_ms(&self) -> u32 {
+        let load = self.in_all.load(Ordering::Relaxed).min(self.limits.in_all);
+        let more = POLL_FULL_MS * load as u64 / self.limits.in_all.max(1) as u64;
+        u32::try_from(POLL_CALM_MS + more).expect("both are small")
+    }
+
     /// Returns how many calls of a class are worked on.
     #[must_use]
     pub fn n_running(&self, class: Class) -> usize {
@@ -206,6 +219,16 @@ mod tests {
             waiting: [2; 6],
             in_all,
         })
+    }
+
+    #[test]
+    fn devices_ask_less_often_the_fuller_it_is() {
+        let gate = gate(100);
+        assert_eq!(gate.next_poll_ms(), 2_000);
+        let permits: Vec<_> = (0..50).map(|_| gate.try_enter(Class::Answer)).collect();
+        assert_eq!(gate.next_poll_ms(), 8_500);
+        drop(permits);
+        assert_eq!(gate.next_poll_ms(), 2_000);
     }
 
     #[test]

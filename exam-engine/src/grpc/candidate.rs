@@ -13,19 +13,20 @@ use proto::exam::v1::{
 use tonic::{Request, Response, Status};
 
 use super::{auth, convert, status::to_status};
-use crate::engine::{Engine, NEXT_POLL_MS};
+use crate::{admission::Gate, engine::Engine};
 
 /// The candidates' service.
 #[derive(Clone)]
 pub struct Candidate {
     engine: Arc<Engine>,
+    gate: Arc<Gate>,
 }
 
 impl Candidate {
-    /// Takes the engine.
+    /// Takes the engine, and the gate that knows the load.
     #[must_use]
-    pub fn new(engine: Arc<Engine>) -> Self {
-        Self { engine }
+    pub fn new(engine: Arc<Engine>, gate: Arc<Gate>) -> Self {
+        Self { engine, gate }
     }
 }
 
@@ -95,7 +96,7 @@ impl CandidateService for Candidate {
             receipt: Some(convert::receipt(&receipt)),
             deadline_ms: state.deadline.0,
             now_ms: receipt.at.0,
-            next_poll_ms: NEXT_POLL_MS,
+            next_poll_ms: self.gate.next_poll_ms(),
             state: Some(convert::state(&state)),
         }))
     }
@@ -135,7 +136,7 @@ impl CandidateService for Candidate {
         Ok(Response::new(PollSessionResponse {
             state: Some(convert::state(&state)),
             now_ms: self.engine.now().0,
-            next_poll_ms: NEXT_POLL_MS,
+            next_poll_ms: self.gate.next_poll_ms(),
             next_seq,
         }))
     }
@@ -172,7 +173,7 @@ impl CandidateService for Candidate {
                 self.engine.now().0,
             )),
             answers: convert::stored_answers(&session),
-            next_poll_ms: NEXT_POLL_MS,
+            next_poll_ms: self.gate.next_poll_ms(),
         }))
     }
 

@@ -150,7 +150,10 @@ pub(super) fn front(
 ) -> Front {
     let watch = &door.watch;
     let candidates = parts.with_role(Role::Engine).map(|engine| {
-        let service = CandidateServiceServer::new(grpc::Candidate::new(Arc::clone(engine)));
+        let service = CandidateServiceServer::new(grpc::Candidate::new(
+            Arc::clone(engine),
+            Arc::clone(&watch.gate),
+        ));
         Guard::new(
             service.max_decoding_message_size(MAX_CANDIDATE_BYTES),
             watch,
