@@ -15,6 +15,8 @@
  *                        offset  where the descriptor stands, at most the size: files that were given their size in
  *                                advance, such as fjall's journal
  *   POWERCUT_DELAY_US  microseconds to wait before each call, for a slow disk; 0 if not set
+ *   POWERCUT_DELAY_FILE  absolute path of a file that holds this number instead, read before each call, so that a disk
+ *                      becomes slow while the process runs; no file, no wait
  *
  * Log: a line for each call that succeeded on an ordinary file, in one write each, so that threads do not mix:
  *   <covered bytes> <inode> <path>
@@ -47,6 +49,7 @@ static struct {
     sync_call *fsync;
     sync_call *fdatasync;
     long delay_us;
+    const char *delay_file;
     int by_offset;
     int log; /* -1: nothing is noted */
 } shim;
@@ -60,6 +63,7 @@ static void get_ready(void) {
     shim.fsync = (sync_call *)dlsym(RTLD_NEXT, "fsync");
     shim.fdatasync = (sync_call *)dlsym(RTLD_NEXT, "fdatasync");
     shim.delay_us = delay ? atol(delay) : 0;
+    shim.delay_file = getenv("POWERCUT_DELAY_FILE");
     shim.by_offset = mode && strcmp(mode, "offset") == 0;
     shim.log = log ? open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600) : -1;
     if (log && shim.log < 0) {
@@ -88,12 +92,24 @@ static void note(int fd, long long bytes, unsigned long long inode) {
     }
 }
 
+static long delay_us(void) {
+    char text[32];
+    if (!shim.delay_file) return shim.delay_us;
+    int file = open(shim.delay_file, O_RDONLY | O_CLOEXEC);
+    if (file < 0) return 0;
+    ssize_t length = read(file, text, sizeof text - 1);
+    close(file);
+    text[length > 0 ? length : 0] = 0;
+    return atol(text);
+}
+
 static int noted(int fd, int data_only) {
     pthread_once(&ready, get_ready);
     struct stat file;
     long long bytes = covered(fd, &file);
-    if (shim.delay_us > 0) {
-        struct timespec pause = {shim.delay_us / 1000000, shim.delay_us % 1000000 * 1000};
+    long delay = delay_us();
+    if (delay > 0) {
+        struct timespec pause = {delay / 1000000, delay % 1000000 * 1000};
         nanosleep(&pause, NULL);
     }
     int outcome = data_only ? shim.fdatasync(fd) : shim.fsync(fd);

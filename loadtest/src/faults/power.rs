@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 use crate::child::{Environment, run};
 
-const SHIM: &str = include_str!("shim.c");
+const SHIM: &str = include_str!("../../../exam-engine/tests/powercut/shim.c");
 /// Zeros are written in pieces of so many bytes.
 const PIECE: u64 = 1 << 20;
 
@@ -49,11 +49,13 @@ impl Power {
     pub(super) fn environment(&self) -> Result<Environment> {
         let variables = [
             ("LD_PRELOAD", "shim.so"),
-            ("SYNCLOG", "synced"),
-            ("FSYNC_DELAY_FILE", "delay"),
+            ("POWERCUT_LOG", "synced"),
+            ("POWERCUT_DELAY_FILE", "delay"),
         ];
         let places = variables.map(|(variable, file)| Ok((variable.to_owned(), self.place(file)?)));
-        places.into_iter().collect()
+        // Offsets serve both: an append-only file is written at its end.
+        let mode = Ok(("POWERCUT_MODE".to_owned(), "offset".to_owned()));
+        places.into_iter().chain([mode]).collect()
     }
 
     /// Makes every sync from now on take so long.
@@ -108,11 +110,11 @@ impl Power {
     }
 }
 
+/// A line of the shim's log: covered bytes, inode, path.
 fn synced_line(line: &str) -> Option<(u64, PathBuf)> {
-    let (offset, rest) = line.split_once(' ')?;
-    let (size, path) = rest.split_once(' ')?;
-    let (offset, size): (u64, u64) = (offset.parse().ok()?, size.parse().ok()?);
-    Some((offset.min(size), path.into()))
+    let (bytes, rest) = line.split_once(' ')?;
+    let (_inode, path) = rest.split_once(' ')?;
+    Some((bytes.parse().ok()?, path.into()))
 }
 
 /// Cuts the newest append-only file at a random byte of its last part, as a torn write does. Returns the bytes lost.
@@ -190,11 +192,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_smaller_number_is_on_the_disk() {
-        let line = |text| synced_line(text).map(|(bytes, _)| bytes);
-        assert_eq!(line("100 67108864 /a b.jnl"), Some(100));
-        assert_eq!(line("8192 500 /a.jnl"), Some(500));
-        assert_eq!(line("x 500 /a.jnl"), None);
+    fn a_line_of_the_log_names_bytes_and_file() {
+        let (bytes, path) = synced_line("100 42 /a b.jnl").unwrap();
+        assert_eq!((bytes, path), (100, PathBuf::from("/a b.jnl")));
+        assert!(synced_line("x 42 /a.jnl").is_none() && synced_line("100 42").is_none());
     }
 
     #[test]

@@ -68,7 +68,7 @@ fn picture(rows: &[Row], marks: &Marks) -> String {
     );
     let panels = [
         ("answers a second", load(rows, marks)),
-        ("calls refused for now, a second", sheds(rows)),
+        ("refused for now, % of the calls sent", sheds(rows)),
         ("99th percentile of starts and answers, ms", latency(rows)),
     ];
     let seconds = rows.len().max(1) as f64;
@@ -111,7 +111,8 @@ fn load(rows: &[Row], marks: &Marks) -> Vec<Line> {
 fn sheds(rows: &[Row]) -> Vec<Line> {
     let line = |(class, colour): (Class, &&'static str)| {
         Line::of(class.name(), colour, rows, move |row| {
-            row.shed[class as usize] as f64
+            let sent = row.sent[class as usize].max(1) as f64;
+            (row.shed[class as usize] as f64 / sent * 100.0).min(100.0) // some were sent in the second before
         })
     };
     let has_sheds = |line: &Line| line.points.iter().any(|(_, y)| *y > 0.0);
