@@ -38,7 +38,7 @@ pub(super) async fn play(round: &mut Round) -> Result<Outcome> {
         is_found,
         "the control held: an entry taken out of a log was not missed"
     );
-    round.note("control: an entry taken out of a log was missed");
+    round.note("control: an entry taken out of a log was noticed");
     Ok(Outcome::Played(verdict))
 }
 
