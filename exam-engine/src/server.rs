@@ -169,6 +169,7 @@ impl Server {
         let watch = Arc::new(Watch {
             gate: Gate::new(settings.gate),
             callers: Callers::new(settings.callers.clone()),
+            roles: roles.clone(),
         });
         Ok(Self {
             parts,

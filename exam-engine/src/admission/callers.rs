@@ -133,7 +133,7 @@ impl Callers {
             self.count(address, Count::Starts, limits.starts_per_address, now_ns)?;
         }
         if let Some(token) = headers.get(http::header::AUTHORIZATION)
-            && class <= Class::Result
+            && class.is_candidates()
         {
             let key = self.hasher.hash_one(token.as_bytes());
             take(&self.tokens, key, limits.per_token, now_ns)?;

@@ -17,12 +17,12 @@ use http::{HeaderMap, Request, Response};
 use http_body::Frame;
 use proto::exam::v1::ErrorCode;
 use tokio::time::Sleep;
-use tonic::{Status, body::Body, server::NamedService};
+use tonic::{Status, body::Body, metadata::MetadataMap, server::NamedService};
 use tower::Service;
 
 use crate::{
     admission::{Callers, Class, Gate, Permit},
-    grpc::status::refusal,
+    grpc::{auth::Roles, status::refusal},
 };
 
 /// Longest work on one call, its message included: above the engine's own patience, below a client's ten seconds. Whoever
@@ -46,6 +46,8 @@ pub(super) struct Watch {
     pub(super) gate: Arc<Gate>,
     /// Rates by caller.
     pub(super) callers: Callers,
+    /// Who may take a place of the few for organizers' actions: half a message of a stranger must not hold one.
+    pub(super) roles: Roles,
 }
 
 /// A service behind the questions.
@@ -86,6 +88,12 @@ impl<S: Clone + Send + 'static> Guard<S> {
             if let Err(excess) = self.watch.callers.check(address, headers, class, now_ns) {
                 let again = vec![("retry_after_ms", excess.retry_after_ms.to_string())];
                 return Guarded::refused(refusal(ErrorCode::TooManyCalls, again));
+            }
+        }
+        if class == Class::Act {
+            let metadata = MetadataMap::from_headers(headers.clone());
+            if let Err(refused) = self.watch.roles.organizer(&metadata) {
+                return Guarded::refused(refused);
             }
         }
         let patience = patience(headers, class);
@@ -174,7 +182,7 @@ impl<S: NamedService> NamedService for Guard<S> {
 
 /// Returns the time for a call: the server's, or the caller's if that is shorter.
 fn patience(headers: &HeaderMap, class: Class) -> Duration {
-    let own = if class < Class::Board {
+    let own = if class.is_candidates() {
         CALL_PATIENCE
     } else {
         ORGANIZER_PATIENCE
