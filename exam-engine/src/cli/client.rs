@@ -6,7 +6,7 @@ use anyhow::Context;
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use proto::exam::v1::{ExportExamRequest, organizer_service_client::OrganizerServiceClient};
 use tonic::{
-    Request, Status,
+    Code, Request, Status,
     metadata::{Ascii, MetadataValue},
     service::{Interceptor, interceptor::InterceptedService},
     transport::Channel,
@@ -71,6 +71,18 @@ pub(super) async fn connect(
         .max_decoding_message_size(MAX_MESSAGE_BYTES))
 }
 
+/// Tells whether the server may have done what was asked: the reply was lost, or did not come in time.
+pub(super) fn is_unknown(status: &Status) -> bool {
+    matches!(
+        status.code(),
+        Code::Unavailable
+            | Code::DeadlineExceeded
+            | Code::Cancelled
+            | Code::Unknown
+            | Code::Internal
+    )
+}
+
 /// Turns a refusal into what a person reads: its sentence, then its facts, as "(area=99)".
 pub(super) fn refusal(status: &Status) -> anyhow::Error {
     let info = status.get_details_error_info();
@@ -126,7 +138,6 @@ pub(super) async fn archive(
 mod tests {
     use std::collections::HashMap;
 
-    use tonic::Code;
     use tonic_types::ErrorDetails;
 
     use super::*;

@@ -181,6 +181,8 @@ impl OrganizerService for Organizer {
         let scope = convert::scope(request.scope).map_err(to_status)?;
         let action = convert::action(request.action).map_err(to_status)?;
         let cause = convert::cause(request.cause).map_err(to_status)?;
+        let exam = self.engine.published(&request.exam_id).map_err(to_status)?;
+        let _alone = exam.begin_action().await;
         let acted = self
             .engine
             .act_on_attempts(&request.exam_id, &scope, action, cause, request.dry_run)
@@ -202,6 +204,8 @@ impl OrganizerService for Organizer {
         let mut cause = request.cause.unwrap_or_default();
         cause.set_reason(ReasonCode::Outage);
         let cause = convert::cause(Some(cause)).map_err(to_status)?;
+        let exam = self.engine.published(&request.exam_id).map_err(to_status)?;
+        let _alone = exam.begin_action().await;
         let outage = convert::outage(
             request.from_ms,
             request.to_ms,
