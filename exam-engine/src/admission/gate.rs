@@ -26,7 +26,12 @@ const RETRY_FULL_MS: u64 = 9_000;
 
 /// A device at rest asks this often: what an organizer does reaches it within two seconds.
 const POLL_CALM_MS: u64 = 2_000;
-/// What full load adds: a million devices that ask every fifteen seconds are 67,000 calls a second.
+/// Polls a second of one engine: a tenth or so of what it answers, and each may cost a look into the store. A million
+/// devices ask every fifty seconds.
+const POLLS_PER_S: u64 = 20_000;
+/// A device asks at least this often, whatever happens: a pause is never further away than a minute.
+const POLL_MAX_MS: u64 = 60_000;
+/// What full load adds.
 const POLL_FULL_MS: u64 = 13_000;
 
 /// Limits by class, in the order of [`Class::ALL`].
@@ -83,6 +88,7 @@ impl Line {
 pub struct Gate {
     limits: GateLimits,
     in_all: AtomicUsize,
+    n_live: AtomicUsize,
     lines: [Line; Class::ALL.len()],
 }
 
@@ -112,6 +118,7 @@ impl Gate {
                 n_shed: AtomicU64::new(0),
             }),
             in_all: AtomicUsize::new(0),
+            n_live: AtomicUsize::new(0),
             limits,
         })
     }
@@ -122,12 +129,19 @@ impl Gate {
         self.lines[class.index()].n_shed.load(Ordering::Relaxed)
     }
 
-    /// Tells a device when to ask again: every two seconds in calm, less often the fuller it is here.
+    /// Learns how many sessions this engine holds; told once a second.
+    pub fn set_live(&self, n_live: usize) {
+        self.n_live.store(n_live, Ordering::Relaxed);
+    }
+
+    /// Tells a device when to ask again: every two seconds in calm, less often the more devices ask and the fuller it is.
     #[must_use]
     pub fn next_poll_ms(&self) -> u32 {
         let load = self.in_all.load(Ordering::Relaxed).min(self.limits.in_all);
         let more = POLL_FULL_MS * load as u64 / self.limits.in_all.max(1) as u64;
-        u32::try_from(POLL_CALM_MS + more).expect("both are small")
+        let n_live = self.n_live.load(Ordering::Relaxed) as u64;
+        let calm = POLL_CALM_MS.max(n_live.saturating_mul(1_000) / POLLS_PER_S);
+        u32::try_from((calm + more).min(POLL_MAX_MS)).expect("a minute at most")
     }
 
     /// Returns how many calls of a class are worked on.
@@ -230,6 +244,24 @@ mod tests {
         assert_eq!(gate.next_poll_ms(), 8_500);
         drop(permits);
         assert_eq!(gate.next_poll_ms(), 2_000);
+    }
+
+    #[test]
+    fn polls_stay_below_their_rate_however_many_devices_there_are() {
+        let gate = gate(100);
+        for (n_live, expected_ms) in [
+            (0, 2_000),
+            (40_000, 2_000),
+            (100_000, 5_000),
+            (1_000_000, 50_000),
+            (usize::MAX, 60_000),
+        ] {
+            gate.set_live(n_live);
+            assert_eq!(gate.next_poll_ms(), expected_ms, "{n_live}");
+        }
+        gate.set_live(1_000_000);
+        let _permits: Vec<_> = (0..100).map(|_| gate.try_enter(Class::Answer)).collect();
+        assert_eq!(gate.next_poll_ms(), 60_000, "a full server adds no more");
     }
 
     #[test]

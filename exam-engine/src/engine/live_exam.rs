@@ -146,6 +146,12 @@ impl LiveExam {
         Arc::clone(&self.cells.entry(candidate).or_default())
     }
 
+    /// Returns how many running sessions are in memory here. Looks at each part of the table: not for every call.
+    #[must_use]
+    pub fn n_cells(&self) -> usize {
+        self.cells.len()
+    }
+
     /// Frees all cells, also those of candidates who have ended at another engine.
     pub(super) fn forget_all(&self) {
         self.cells.clear();
