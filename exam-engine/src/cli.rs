@@ -66,6 +66,9 @@ enum Command {
         /// Máy chủ / server.
         #[arg(long, env = "EXAM_SERVER", default_value = "http://127.0.0.1:7800")]
         server: String,
+        /// Nơi cấp chứng chỉ được tin, PEM; không ghi là các nơi máy này tin / trusted authority of an https server, PEM; none is those of this machine.
+        #[arg(long, env = "EXAM_CA")]
+        ca: Option<PathBuf>,
         /// Nơi lưu nhật ký, như của `serve` / where the log is archived, as for `serve`.
         #[arg(long, env = "EXAM_ARCHIVE")]
         archive: Option<String>,
@@ -392,8 +395,9 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Backup {
             target,
             server,
+            ca,
             archive,
-        } => backup::run(&data, &server, archive.as_deref(), &target),
+        } => backup::run(&data, &server, ca.as_deref(), archive.as_deref(), &target),
         Command::Restore { backup } => backup::restore(&backup, &data),
         Command::Log(LogCommand::Verify { id, archive }) => {
             log::verify(&data, archive.as_deref(), id.as_deref())

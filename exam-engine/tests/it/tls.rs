@@ -106,6 +106,30 @@ async fn a_caller_who_trusts_the_authority_is_served_and_another_stays_away() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_backup_is_taken_over_tls_from_a_trusted_server() {
+    let authority = Authority::new();
+    let server = server(&authority, None).await;
+    let place = tempfile::tempdir().unwrap();
+    let target = place.path().join("backup");
+    let backup = async |ca: PathBuf| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_exam"));
+        command.arg("--data").arg(server.data.path());
+        command.arg("backup").arg(&target);
+        command.args(["--server", &url(&server), "--ca"]).arg(ca);
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap());
+        output.await.unwrap()
+    };
+    // Negative control: a server that is not of the trusted authority gets no word.
+    let stranger = Authority::new();
+    let refused = backup(stranger.ca()).await;
+    assert!(!refused.status.success() && !target.exists());
+    let output = backup(authority.ca()).await;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    assert!(target.is_dir());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn plain_http_at_a_tls_port_has_a_clean_end() {
     let authority = Authority::new();
     let server = server(&authority, None).await;
