@@ -60,6 +60,17 @@ impl Class {
         }
     }
 
+    /// Tells whether a call, by its path, cannot be taken up where it broke off: it is not ended for its connection's age.
+    #[must_use]
+    pub fn is_whole(path: &str) -> bool {
+        matches!(
+            path.rsplit('/').next(),
+            Some(
+                "ExportExam" | "ExportResult" | "DumpStore" | "ActOnAttempts" | "CompensateOutage"
+            )
+        )
+    }
+
     /// Tells whether candidates make such calls.
     #[must_use]
     pub fn is_candidates(self) -> bool {

@@ -290,7 +290,7 @@ impl Patience<'_> {
     /// Tells whether the connection is to be dropped, whatever its peer thinks of it.
     fn is_over(&mut self, now: Instant) -> bool {
         let is_silent = now >= self.speaks_by && !self.meter.speaks(self.preface_bytes);
-        let is_old = now >= self.leaves_at + self.limits.age_grace;
+        let is_old = now >= self.leaves_at + self.limits.age_grace && !self.meter.has_whole();
         let is_gone = self.is_stopping && self.is_leaving && self.meter.is_idle();
         is_silent || is_old || is_gone || self.is_stalled(now)
     }
@@ -327,5 +327,35 @@ impl Patience<'_> {
             };
             first.min(self.leaves_at)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admission::Class;
+
+    #[tokio::test]
+    async fn a_backup_is_not_cut_off_for_the_age_of_its_connection() {
+        let (limits, meter, now) = (PortLimits::default(), Meter::new(), Instant::now());
+        let mut patience = Patience {
+            limits: &limits,
+            meter: &meter,
+            speaks_by: now,
+            preface_bytes: HTTP2_PREFACE_BYTES,
+            leaves_at: now + limits.age,
+            is_leaving: false,
+            is_stopping: false,
+            unread_at: None,
+        };
+        let late = now + limits.age + limits.age_grace;
+        let backup = meter.call(Class::is_whole("/exam.v1.OperatorService/DumpStore"));
+        assert!(patience.leaves(late), "no new call may begin");
+        assert!(!patience.is_over(late));
+        drop(backup);
+        assert!(patience.is_over(late));
+        // Negative control: who follows the log goes on elsewhere.
+        let _tail = meter.call(Class::is_whole("/exam.v1.LogService/TailLog"));
+        assert!(patience.is_over(late));
     }
 }

@@ -38,7 +38,7 @@ use super::{
     runtimes::Second,
 };
 use crate::{
-    admission::Gate,
+    admission::{Class, Gate},
     engine::Engine,
     grpc::{self, auth::Roles, status::refusal},
 };
@@ -83,7 +83,7 @@ impl hyper::service::Service<http::Request<Incoming>> for Desk {
     type Future = Answer;
 
     fn call(&self, mut request: http::Request<Incoming>) -> Answer {
-        let call = self.meter.call();
+        let call = self.meter.call(Class::is_whole(request.uri().path()));
         let hot = self.front.candidates.as_ref();
         let work = if let Some(candidates) = hot.filter(|_| is_hot(&request)) {
             Work::Hot(candidates.call_from(self.peer, request))
