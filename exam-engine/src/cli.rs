@@ -30,7 +30,10 @@ use std::{
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::server::{Role, STARTS_PER_SECOND, Settings, TlsFiles, starts};
+use crate::{
+    admission::CallerFrom,
+    server::{Role, STARTS_PER_SECOND, Settings, TlsFiles, starts},
+};
 
 /// Khoa Bảng: ngân hàng câu hỏi, tổ chức thi, chấm và xếp hạng / question bank, examinations, scores and ranks.
 #[derive(Debug, Parser)]
@@ -164,6 +167,10 @@ pub struct PortArguments {
     /// Địa chỉ của proxy được tin khi nói địa chỉ người gọi; dùng nhiều lần được / a proxy whose word for the caller's address counts; repeatable.
     #[arg(long, env = "EXAM_TRUSTED_PROXY", value_delimiter = ',')]
     pub trusted_proxy: Vec<std::net::IpAddr>,
+    /// Proxy nói địa chỉ người gọi bằng cách nào: tên tiêu đề HTTP, proxy-protocol (v2), hoặc nobody: không nói, nên không giới hạn theo địa chỉ /
+    /// how proxies name the caller: a header, proxy-protocol (v2), or nobody: not at all, so there are no limits by address.
+    #[arg(long, env = "EXAM_CALLER_FROM", default_value = "x-forwarded-for")]
+    pub caller_from: CallerFrom,
     /// Số lần gọi mỗi giây của một phiên làm bài / calls a second of one session.
     #[arg(long, env = "EXAM_CALLS_PER_SESSION", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub calls_per_session: u32,
@@ -198,6 +205,7 @@ impl PortArguments {
         callers.per_address.per_s = self.calls_per_address;
         callers.per_address.burst = self.calls_per_address.saturating_mul(5);
         callers.trusted_proxies.clone_from(&self.trusted_proxy);
+        callers.caller_from.clone_from(&self.caller_from);
         callers.limit_loopback = self.limit_loopback;
         if let (Some(cert), Some(key)) = (self.tls_cert.clone(), self.tls_key.clone()) {
             let client_ca = self.tls_client_ca.clone();

@@ -10,6 +10,7 @@ mod in_process;
 mod line;
 mod peers;
 mod port;
+mod proxy_protocol;
 mod role;
 mod routes;
 mod runtimes;
@@ -211,7 +212,9 @@ impl Server {
             streams.cancel();
         };
         let limits = self.settings.port;
-        port::serve(listener, front, limits, self.tls.take(), &streams, shutdown).await;
+        let watch = Arc::clone(&self.watch);
+        let tls = self.tls.take();
+        port::serve(listener, front, watch, limits, tls, &streams, shutdown).await;
         self.second.drained(port::DRAIN).await;
         // The grader lets go of the log first: its stream would keep the in-memory server, and with it the store, alive.
         if let Some((graders, _)) = &self.parts.grader {

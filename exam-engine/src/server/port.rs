@@ -22,8 +22,9 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    guard::Peer,
+    guard::{Peer, Watch},
     line::{Line, Meter},
+    proxy_protocol,
     routes::Front,
     settings::PortLimits,
     tls::Tls,
@@ -119,6 +120,7 @@ fn room(wanted: usize) -> usize {
 pub(super) async fn serve(
     listener: TcpListener,
     front: Front,
+    watch: Arc<Watch>,
     limits: PortLimits,
     tls: Option<Arc<Tls>>,
     stop: &CancellationToken,
@@ -130,6 +132,7 @@ pub(super) async fn serve(
         end: end.clone(),
         server: server(&limits),
         front,
+        watch,
         limits,
         tls,
         stop: stop.clone(),
@@ -170,6 +173,7 @@ pub(super) async fn serve(
 struct Port {
     server: Server,
     front: Front,
+    watch: Arc<Watch>,
     limits: PortLimits,
     tls: Option<Arc<Tls>>,
     stop: CancellationToken,
@@ -177,7 +181,7 @@ struct Port {
 }
 
 impl Port {
-    async fn accept(&self, stream: TcpStream, peer: SocketAddr) {
+    async fn accept(&self, mut stream: TcpStream, peer: SocketAddr) {
         let _ = stream.set_nodelay(true); // fails only on a socket that is already gone
         let meter = Meter::new();
         let speaks_by = Instant::now() + self.limits.first_bytes;
@@ -185,6 +189,18 @@ impl Port {
             address: peer.ip(),
             is_role: false,
         };
+        if self.watch.callers.names_caller_first(peer.address) {
+            let reading = proxy_protocol::read(&mut stream);
+            let reading = tokio::time::timeout_at(speaks_by, reading);
+            match self.stop.run_until_cancelled(reading).await {
+                Some(Ok(Ok(named))) => peer.address = named.unwrap_or(peer.address),
+                Some(Ok(Err(error))) => {
+                    tracing::debug!(error = %error, "a trusted proxy names nobody");
+                    return;
+                }
+                Some(Err(_)) | None => return, // said nothing in time, or we stop
+            }
+        }
         let line = Line::new(stream, Arc::clone(&meter), self.limits.reader);
         let Some(tls) = &self.tls else {
             return self.serve(line, peer, &meter, speaks_by).await;
