@@ -134,12 +134,18 @@ impl Gate {
         self.n_live.store(n_live, Ordering::Relaxed);
     }
 
+    /// Returns how many sessions this engine held when it was last told.
+    #[must_use]
+    pub fn n_live(&self) -> usize {
+        self.n_live.load(Ordering::Relaxed)
+    }
+
     /// Tells a device when to ask again: every two seconds in calm, less often the more devices ask and the fuller it is.
     #[must_use]
     pub fn next_poll_ms(&self) -> u32 {
         let load = self.in_all.load(Ordering::Relaxed).min(self.limits.in_all);
         let more = POLL_FULL_MS * load as u64 / self.limits.in_all.max(1) as u64;
-        let n_live = self.n_live.load(Ordering::Relaxed) as u64;
+        let n_live = self.n_live() as u64;
         let calm = POLL_CALM_MS.max(n_live.saturating_mul(1_000) / POLLS_PER_S);
         u32::try_from((calm + more).min(POLL_MAX_MS)).expect("a minute at most")
     }

@@ -339,6 +339,50 @@ fn extend(server: &TestServer, id: &str) -> tonic::Request<ActOnAttemptsRequest>
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn running_sessions_are_counted_for_the_pace_of_polls() {
+    let server = TestServer::start(Backend::Embedded).await;
+    server.open_exam().await;
+    let gate = server.gate.clone().unwrap();
+    let is_told = async |n_live| {
+        let begun = Instant::now();
+        while gate.n_live() != n_live {
+            assert!(begun.elapsed() < PATIENCE, "{} are told", gate.n_live());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let mut sittings = sit_all(&server, 1..4).await;
+    for sitting in &mut sittings {
+        sitting.answer(0, 0).await.unwrap();
+    }
+    is_told(3).await;
+    sittings[0].submit().await.unwrap();
+    is_told(2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_strangers_half_message_takes_no_place_of_an_organizers() {
+    let server = TestServer::start(Backend::Embedded).await;
+    let address = server.url.strip_prefix("http://").unwrap();
+    let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let (client, connection) = h2::client::handshake(stream).await.unwrap();
+    let driver = tokio::spawn(connection);
+    let mut client = client.ready().await.unwrap();
+    let path = "/exam.v1.OrganizerService/ActOnAttempts";
+    let request = http::Request::post(format!("{}{path}", server.url))
+        .header("content-type", "application/grpc")
+        .body(())
+        .unwrap();
+    let (reply, _never_sent) = client.send_request(request, false).unwrap();
+    let reply = tokio::time::timeout(PATIENCE, reply)
+        .await
+        .expect("it waits for the message")
+        .unwrap();
+    assert_eq!(reply.headers()["grpc-status"], "16");
+    assert_eq!(server.gate.clone().unwrap().n_running(Class::Act), 0);
+    driver.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_action_outlives_its_call_with_its_place_and_runs_alone() {
     let (stall, is_stalled) = watch::channel(false);
     let n_commits = Arc::new(AtomicU64::new(0));
