@@ -168,6 +168,15 @@ impl From<tonic::Status> for Error {
 /// Result of an operation.
 pub type Result<T> = std::result::Result<T, Error>;
 
+/// Whether an operation may begin with the session as memory has it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Trust {
+    /// Yes: the store refuses what is decided on an old state.
+    Memory,
+    /// No: somebody else may have gone on with it, and the caller is to see it as it stands.
+    Store,
+}
+
 /// All operations, over one store and one data folder.
 pub struct Engine {
     store: Arc<dyn SessionStore>,
@@ -356,12 +365,13 @@ impl Engine {
         &self,
         exam: &LiveExam,
         candidate: CandidateId,
+        trust: Trust,
         decide: impl Fn(&Session) -> Result<Option<Change>> + Send + Sync,
         then: impl FnOnce(&Session) -> T + Send,
     ) -> Result<T> {
         let outcome = tokio::time::timeout(
             PATIENCE,
-            self.transact_patiently(exam, candidate, decide, then),
+            self.transact_patiently(exam, candidate, trust, decide, then),
         );
         outcome.await.unwrap_or_else(|_| {
             let waited = store::Error::Unavailable(format!("no answer within {PATIENCE:?}"));
@@ -369,53 +379,56 @@ impl Engine {
         })
     }
 
+    /// The session is taken out of its cell while anything is in doubt: if this future is dropped in the midst of a commit,
+    /// the cell is empty, and the next one loads.
     async fn transact_patiently<T>(
         &self,
         exam: &LiveExam,
         candidate: CandidateId,
+        trust: Trust,
         decide: impl Fn(&Session) -> Result<Option<Change>> + Send + Sync,
         then: impl FnOnce(&Session) -> T + Send,
     ) -> Result<T> {
         let key = exam.key(candidate);
         for _ in 0..MAX_TRIES {
-            let cell = exam.cell(candidate);
-            let mut slot = cell.lock().await;
-            let is_from_memory = slot.is_some();
-            if slot.is_none() {
-                *slot = self.load(exam, &key).await?;
-            }
-            let session = slot.as_mut().ok_or(Error::Token)?;
-            let decision = decide(session);
+            let mut slot = exam.lock(candidate).await;
+            let known = slot.take().filter(|_| trust == Trust::Memory);
+            let is_from_memory = known.is_some();
+            let mut session = match known {
+                Some(session) => session,
+                None => match self.load(exam, &key).await? {
+                    Some(session) => session,
+                    None => {
+                        exam.forget(candidate);
+                        return Err(Error::Token);
+                    }
+                },
+            };
+            let decision = decide(&session);
             // A commit proves that memory is the newest state; a refusal or an answer from memory has to ask.
             let is_proven = !is_from_memory || matches!(decision, Ok(Some(_)));
             if !is_proven && self.store.has_moved_on(&key, session.version).await? {
-                *slot = None;
                 continue;
             }
-            if !session.running() {
+            let outcome = match decision {
+                Ok(Some(change)) => {
+                    let commit = encode_change(&session, &change);
+                    match self.store.commit(&key, commit).await {
+                        Ok(version) => session.apply(change, version),
+                        Err(store::Error::Conflict) => continue,
+                        Err(error) => return Err(error.into()),
+                    }
+                    Ok(then(&session))
+                }
+                Ok(None) => Ok(then(&session)),
+                Err(error) => Err(error),
+            };
+            if session.running() {
+                *slot = Some(session);
+            } else {
                 exam.forget(candidate);
             }
-            let Some(change) = decision? else {
-                return Ok(then(session));
-            };
-            match self
-                .store
-                .commit(&key, encode_change(session, &change))
-                .await
-            {
-                Ok(version) => {
-                    session.apply(change, version);
-                    if !session.running() {
-                        exam.forget(candidate);
-                    }
-                    return Ok(then(session));
-                }
-                Err(store::Error::Conflict) => *slot = None,
-                Err(error) => {
-                    *slot = None;
-                    return Err(error.into());
-                }
-            }
+            return outcome;
         }
         Err(store::Error::Conflict.into())
     }

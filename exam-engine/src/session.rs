@@ -21,7 +21,7 @@ pub use chain::{Chain, extend_chain, first_chain};
 pub use end::EndedBy;
 pub use outage::{LostTime, Outage};
 use question_bank::paper::Paper;
-pub use sections::SectionRule;
+pub use sections::{Closed, SectionRule};
 pub use start::{Accommodation, Round, Rules, Ticket};
 
 use crate::{clock::Timestamp, id::CandidateId};
@@ -88,17 +88,23 @@ pub struct Progress {
     pub paused_at: Option<Timestamp>,
     /// Section that was present at the last change; time may have gone on to a later one.
     pub section: u16,
+    /// When it began.
+    pub section_began: Timestamp,
     /// When that section's time is over, if it has its own.
     pub section_deadline: Option<Timestamp>,
+    /// Sections that time has closed, not the candidate.
+    pub closed: Vec<Closed>,
     /// Position answered last, where navigation is forward only.
     pub furthest: u16,
     /// Marks for review, one bit a position.
     pub flags: Vec<u8>,
+    /// How often they were changed.
+    pub n_flaggings: u32,
     /// The attempt does not count.
     pub voided: bool,
     /// The person may sit once more for it.
     pub may_retake: bool,
-    /// Organizers' actions that were applied, by the hash of their id.
+    /// The person's newest actions of organizers, over all attempts, by the hash of their id.
     pub actions: Vec<u64>,
 }
 
@@ -277,6 +283,14 @@ pub enum Error {
         /// When the next one opens.
         next_opens_at: Option<Timestamp>,
     },
+    /// One answer of a message is at fault.
+    #[error("answer {seq}: {why}")]
+    Answer {
+        /// Its number.
+        seq: u32,
+        /// What is wrong with it.
+        why: Box<Error>,
+    },
     /// An organizer has stopped the clock.
     #[error("the clock is stopped")]
     Paused,
@@ -310,9 +324,6 @@ pub enum Error {
         /// How many are stored at most.
         limit: u32,
     },
-    /// More organizers' actions on one attempt than anybody needs.
-    #[error("too many actions on one attempt")]
-    TooManyActions,
     /// The token names an attempt that is over, with a newer one begun.
     #[error("a newer attempt has begun")]
     OlderAttempt,

@@ -63,6 +63,9 @@ pub(crate) struct Attempt {
     pub(crate) epoch: u32,
     /// In the order of the log.
     pub(crate) answers: Vec<StoredAnswer>,
+    /// All its ends: more than one if it was reopened.
+    pub(crate) ends: Vec<Ended>,
+    /// The end that counts.
     pub(crate) ended: Option<Ended>,
 }
 

@@ -3,11 +3,13 @@
 //! Each event must follow from the state before it and from the rules. Start at [`Course::apply`].
 //! Source: `docs/FORMATS.md`, section 8, and the comments of `exam.proto` and `log.proto`.
 
+use std::collections::HashMap;
+
 use proto::{
     bank::v1::Blueprint,
     exam::v1::{
-        Answered, ExamRules, Lateness, Navigation, Reopened, Resumed, SectionEntered, Started,
-        event::Kind,
+        Answered, EndedBy, ExamRules, Lateness, Navigation, Reopened, Resumed, SectionEntered,
+        Started, event::Kind,
     },
 };
 
@@ -29,8 +31,11 @@ pub(crate) struct Course {
     /// Time in which the clock stood or the attempt was ended.
     pub(crate) idle_ms: u64,
     section: u32,
+    section_began_ms: u64,
     /// 0 for none.
     section_deadline_ms: u64,
+    /// Begin and end of the sections that time has closed.
+    closed: HashMap<u32, (u64, u64)>,
     furthest: u32,
     percent: u64,
     minutes: u64,
@@ -99,6 +104,7 @@ impl Course {
         } else {
             course.allotted_ms(duration_ms)
         };
+        course.section_began_ms = at_ms;
         course.section_deadline_ms = course.section_end(table, 0, at_ms);
         (course, at_ms.saturating_add(earliest))
     }
@@ -197,7 +203,12 @@ impl Course {
             at_ms
         };
         compare("begin", began_ms, entered.entered_at_ms);
+        if began_ms == over_ms {
+            let window = (self.section_began_ms, over_ms);
+            self.closed.insert(self.section, window);
+        }
         self.section = entered.section;
+        self.section_began_ms = began_ms;
         self.section_deadline_ms = self.section_end(table, entered.section, began_ms);
         compare(
             "section deadline",
@@ -209,6 +220,7 @@ impl Course {
     /// Lets an ended attempt go on.
     pub(crate) fn reopen(
         &mut self,
+        table: &Timetable<'_>,
         place: impl std::fmt::Display,
         ended_at_ms: u64,
         at_ms: u64,
@@ -232,10 +244,59 @@ impl Course {
                 reopened.deadline_ms,
             );
         }
+        self.roll(table, ended_at_ms);
+        differences.compare(
+            DifferenceKind::Section,
+            &place,
+            self.section,
+            reopened.section,
+        );
+        let left_ms = self.section_deadline_ms.saturating_sub(ended_at_ms);
+        let earliest = match self.section_deadline_ms {
+            0 => 0,
+            _ => at_ms.saturating_add(left_ms),
+        };
+        let has_own = self.section_deadline_ms > 0;
+        let told = reopened.section_deadline_ms;
+        if told < earliest || has_own != (told > 0) {
+            let expected = format!("{earliest} or later");
+            differences.push(DifferenceKind::Course, &place, expected, told);
+        }
         self.idle_ms = self.idle_ms.saturating_add(idle_ms);
         self.deadline_ms = reopened.deadline_ms;
-        self.section_deadline_ms = reopened.section_deadline_ms;
+        self.section_deadline_ms = told;
         self.paused_at_ms = None;
+    }
+
+    /// Goes on to the section that time had begun by an instant.
+    fn roll(&mut self, table: &Timetable<'_>, at_ms: u64) {
+        while self.section_deadline_ms > 0
+            && self.section_deadline_ms < at_ms
+            && (self.section as usize) + 1 < table.ends.len()
+        {
+            let over_ms = self.section_deadline_ms;
+            self.closed
+                .insert(self.section, (self.section_began_ms, over_ms));
+            self.section += 1;
+            self.section_began_ms = over_ms;
+            self.section_deadline_ms = self.section_end(table, self.section, over_ms);
+        }
+    }
+
+    /// Returns when the attempt counts as ended, by who ended it; the deadline's own end is noticed later.
+    pub(crate) fn end(&mut self, rules: &ExamRules, by: EndedBy, at_ms: u64) -> u64 {
+        let latest = self.deadline_ms.saturating_add(rules.grace_ms);
+        match by {
+            EndedBy::Deadline => self.deadline_ms,
+            EndedBy::Organizer => self.paused_at_ms.take().unwrap_or(at_ms).min(latest),
+            EndedBy::Candidate | EndedBy::Unspecified => at_ms.min(latest),
+        }
+    }
+
+    /// Tells whether the deadline can have ended the attempt by an instant.
+    pub(crate) fn is_over(&self, rules: &ExamRules, at_ms: u64) -> bool {
+        let waits_ms = rules.grace_ms.max(rules.late_sync_ms);
+        at_ms > self.deadline_ms.saturating_add(waits_ms)
     }
 
     /// Checks that an answer was allowed when it was stored.
@@ -255,12 +316,19 @@ impl Course {
                 "one",
             );
         }
-        let mut limit_ms = self.deadline_ms;
+        let mut window = (self.started_at_ms, self.deadline_ms);
         if table.is_timed() {
             let section = table.section_of(answered.position);
-            differences.compare(DifferenceKind::Section, &place, self.section, section);
-            if self.section_deadline_ms > 0 {
-                limit_ms = limit_ms.min(self.section_deadline_ms);
+            match self.closed.get(&section) {
+                Some(closed) if section != self.section => window = *closed,
+                _ => {
+                    differences.compare(DifferenceKind::Section, &place, self.section, section);
+                    let over_ms = match self.section_deadline_ms {
+                        0 => self.deadline_ms,
+                        own => own.min(self.deadline_ms),
+                    };
+                    window = (self.section_began_ms, over_ms);
+                }
             }
         }
         if table.rules.navigation() == Navigation::ForwardOnly {
@@ -275,7 +343,7 @@ impl Course {
             }
             self.furthest = answered.position;
         }
-        match self.lateness(table.rules, limit_ms, at_ms, answered.made_at_ms) {
+        match lateness(table.rules, window, at_ms, answered.made_at_ms) {
             Some(late) if late == answered.lateness() => {}
             Some(late) => {
                 let found = answered.lateness();
@@ -289,30 +357,29 @@ impl Course {
             None => differences.push(
                 DifferenceKind::LateAnswer,
                 place,
-                format!("until {limit_ms} and grace"),
+                format!("until {} and grace", window.1),
                 at_ms,
             ),
         }
     }
+}
 
-    fn lateness(
-        &self,
-        rules: &ExamRules,
-        limit_ms: u64,
-        at_ms: u64,
-        made_at_ms: u64,
-    ) -> Option<Lateness> {
-        if at_ms <= limit_ms {
-            Some(Lateness::Unspecified)
-        } else if at_ms <= limit_ms.saturating_add(rules.grace_ms) {
-            Some(Lateness::Grace)
-        } else if at_ms <= limit_ms.saturating_add(rules.late_sync_ms)
-            && (self.started_at_ms..=limit_ms).contains(&made_at_ms)
-        {
-            Some(Lateness::LateSync)
-        } else {
-            None
-        }
+fn lateness(
+    rules: &ExamRules,
+    (from_ms, limit_ms): (u64, u64),
+    at_ms: u64,
+    made_at_ms: u64,
+) -> Option<Lateness> {
+    if at_ms <= limit_ms {
+        Some(Lateness::Unspecified)
+    } else if at_ms <= limit_ms.saturating_add(rules.grace_ms) {
+        Some(Lateness::Grace)
+    } else if at_ms <= limit_ms.saturating_add(rules.late_sync_ms)
+        && (from_ms..=limit_ms).contains(&made_at_ms)
+    {
+        Some(Lateness::LateSync)
+    } else {
+        None
     }
 }
 

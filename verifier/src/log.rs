@@ -4,7 +4,7 @@
 //! Start at [`LogFold::apply`]. What needs the paper is checked in `attempt.rs`.
 //! Source: `docs/FORMATS.md`, sections 5 and 7, and the comments of `exam.proto` and `log.proto`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use proto::exam::v1::{
     Answered, Ended, EndedBy, Event, ExamRules, LogEntry, Reopened, Started, TakenOver, event::Kind,
@@ -51,6 +51,8 @@ struct Person {
     n_in_round: HashMap<u32, u32>,
     /// Attempts given back, in all and by round.
     retakes: HashMap<Option<u32>, u32>,
+    /// Ids of organizers' actions, which are applied once.
+    actions: HashSet<String>,
 }
 
 /// Where an event stands, for the reader of a difference.
@@ -157,6 +159,7 @@ impl<'a> LogFold<'a> {
 
     fn apply_event(&mut self, place: Place, event: Event) {
         let at_ms = event.at_ms;
+        self.check_action(place, event.kind.as_ref());
         match event.kind {
             None => {
                 let kind = DifferenceKind::MalformedEvent;
@@ -165,7 +168,7 @@ impl<'a> LogFold<'a> {
             Some(Kind::Started(started)) => self.start(place, event.epoch, at_ms, started),
             Some(Kind::Answered(answered)) => self.answer(place, event.epoch, at_ms, answered),
             Some(Kind::TakenOver(taken_over)) => self.take_over(place, &taken_over),
-            Some(Kind::Ended(ended)) => self.end(place, ended),
+            Some(Kind::Ended(ended)) => self.end(place, at_ms, ended),
             Some(Kind::Voided(voided)) => self.void(place, true, voided.may_retake),
             Some(Kind::Restored(_)) => self.void(place, false, false),
             Some(Kind::Reopened(reopened)) => self.reopen(place, at_ms, &reopened),
@@ -177,6 +180,26 @@ impl<'a> LogFold<'a> {
                         .apply(&self.table, place, at_ms, &kind, differences);
                 }
             }
+        }
+    }
+
+    /// An action's id is applied to a person once. (What voids a running attempt ends it first, under the same id.)
+    fn check_action(&mut self, place: Place, kind: Option<&Kind>) {
+        let cause = match kind {
+            Some(Kind::Extended(event)) => event.cause.as_ref(),
+            Some(Kind::Paused(event)) => event.cause.as_ref(),
+            Some(Kind::Resumed(event)) => event.cause.as_ref(),
+            Some(Kind::Voided(event)) => event.cause.as_ref(),
+            Some(Kind::Restored(event)) => event.cause.as_ref(),
+            Some(Kind::Reopened(event)) => event.cause.as_ref(),
+            _ => None,
+        };
+        let Some(cause) = cause else { return };
+        let person = self.persons.entry(place.id.candidate).or_default();
+        if !person.actions.insert(cause.action_id.clone()) {
+            let kind = DifferenceKind::Course;
+            let id = &cause.action_id;
+            self.differences.push(kind, place, "each action once", id);
         }
     }
 
@@ -238,9 +261,14 @@ impl<'a> LogFold<'a> {
             order,
             &reopened.option_order,
         );
-        attempt
-            .course
-            .reopen(place, ended.ended_at_ms, at_ms, reopened, differences);
+        attempt.course.reopen(
+            &self.table,
+            place,
+            ended.ended_at_ms,
+            at_ms,
+            reopened,
+            differences,
+        );
     }
 
     fn start(&mut self, place: Place, epoch: u32, at_ms: u64, started: Started) {
@@ -298,6 +326,7 @@ impl<'a> LogFold<'a> {
             may_retake: false,
             epoch,
             answers: Vec::new(),
+            ends: Vec::new(),
             ended: None,
         };
         self.attempts.insert(place.id, attempt);
@@ -337,7 +366,7 @@ impl<'a> LogFold<'a> {
         attempt.epoch = taken_over.epoch;
     }
 
-    fn end(&mut self, place: Place, ended: Ended) {
+    fn end(&mut self, place: Place, at_ms: u64, ended: Ended) {
         let differences = &mut self.differences;
         let Some(attempt) = running(&mut self.attempts, differences, place) else {
             return;
@@ -352,7 +381,8 @@ impl<'a> LogFold<'a> {
         }
         let (n_answers, last_seq) = (as_u64(attempt.answers.len()), u64::from(ended.last_seq));
         differences.compare(DifferenceKind::LastSeq, place, n_answers, last_seq);
-        check_end_time(differences, place, attempt, &ended, self.rules.grace_ms);
+        check_end_time(differences, place, attempt, at_ms, &ended, self.rules);
+        attempt.ends.push(ended.clone());
         attempt.ended = Some(ended);
         if let Some(person) = self.persons.get_mut(&place.id.candidate) {
             person.n_running -= 1; // counted when this attempt started
@@ -410,23 +440,25 @@ fn check_window(
     }
 }
 
-/// A deadline ends an attempt at the deadline, all others between start and deadline plus grace.
+/// A deadline ends an attempt at the deadline, once nothing is awaited any more; everybody else when they say so, but behind
+/// the grace at its end, and a paused attempt when its clock was stopped.
 fn check_end_time(
     differences: &mut Differences,
     place: Place,
-    attempt: &Attempt,
+    attempt: &mut Attempt,
+    at_ms: u64,
     ended: &Ended,
-    grace_ms: u64,
+    rules: &ExamRules,
 ) {
-    let deadline_ms = attempt.course.deadline_ms;
-    let possible = if ended.by() == EndedBy::Deadline {
-        deadline_ms..=deadline_ms
-    } else {
-        attempt.started_at_ms..=deadline_ms.saturating_add(grace_ms)
-    };
-    if !possible.contains(&ended.ended_at_ms) {
-        let expected = format!("{} to {}", possible.start(), possible.end());
-        differences.push(DifferenceKind::EndTime, place, expected, ended.ended_at_ms);
+    let by = ended.by();
+    let expected = attempt.course.end(rules, by, at_ms);
+    let kind = DifferenceKind::EndTime;
+    differences.compare(kind, place, expected, ended.ended_at_ms);
+    if ended.ended_at_ms < attempt.started_at_ms {
+        differences.push(kind, place, "behind the start", ended.ended_at_ms);
+    }
+    if by == EndedBy::Deadline && !attempt.course.is_over(rules, at_ms) {
+        differences.push(kind, place, "behind deadline, grace and late sync", at_ms);
     }
 }
 
@@ -755,8 +787,19 @@ mod tests {
             &kinds,
         );
         check(
-            |exam| exam.ended(7, 1).ended_at_ms = 1_007_000 + 605_000,
+            |exam| {
+                let last = *exam.events_of(7, 1).last().unwrap();
+                exam.event(last).at_ms = 1_007_000 + 700_000; // a submission that came late
+                exam.ended(7, 1).ended_at_ms = 1_007_000 + 605_000;
+            },
             &[D::Row],
+        );
+        check(
+            |exam| {
+                let last = *exam.events_of(5, 1).last().unwrap();
+                exam.event(last).at_ms -= 65_000; // the deadline before its time
+            },
+            &[D::EndTime],
         );
     }
 

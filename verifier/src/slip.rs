@@ -6,6 +6,7 @@ use std::fmt;
 
 use data_encoding::BASE64URL_NOPAD;
 use ed25519_dalek::{Signature, VerifyingKey};
+use proto::exam::v1::Ended;
 
 use crate::{Archive, Error};
 
@@ -91,19 +92,17 @@ impl Slip {
         }
         let attempt = archive.attempt(&self.candidate, self.attempt);
         let attempt = attempt.ok_or_else(|| Error::invalid("attempt of the slip", self))?;
-        let ended = attempt
-            .ended
-            .as_ref()
-            .ok_or_else(|| Error::invalid("end of the attempt", "none"))?;
-        for (what, fits) in [
-            ("number of answers", ended.last_seq == self.last_seq),
-            ("answer chain", ended.chain[..] == self.chain),
-            ("form code", attempt.started.form_code[..] == self.form_code),
-            ("instant of the end", ended.ended_at_ms == self.ended_at_ms),
-        ] {
-            if !fits {
-                return Err(Error::invalid(what, self));
-            }
+        let fits = |ended: &Ended| {
+            ended.last_seq == self.last_seq
+                && ended.chain[..] == self.chain
+                && ended.ended_at_ms == self.ended_at_ms
+        };
+        if attempt.started.form_code[..] != self.form_code {
+            return Err(Error::invalid("form code of the slip", self));
+        }
+        // One that was reopened has a slip for each submission.
+        if !attempt.ends.iter().any(fits) {
+            return Err(Error::invalid("answers and end of the slip", self));
         }
         Ok(())
     }

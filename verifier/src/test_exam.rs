@@ -403,7 +403,11 @@ fn sit(n: u8, attempt: u32, paper: &Paper, key: &KeyHalf) -> (Vec<Event>, Fact) 
         let at_ms = started_at_ms + u64::from(answer.seq) * 10_000;
         events.push(event(at_ms, Kind::Answered(answer)));
     }
-    events.push(event(ended_at_ms, Kind::Ended(ended)));
+    let waits_ms = match by {
+        EndedBy::Deadline => 70_000, // behind grace and late sync
+        _ => 0,
+    };
+    events.push(event(ended_at_ms + waits_ms, Kind::Ended(ended)));
     let fact = Fact {
         candidate: person(n),
         attempt,

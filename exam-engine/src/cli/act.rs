@@ -59,6 +59,9 @@ pub(super) enum ActCommand {
         /// Số phút kể từ bây giờ / minutes from now.
         #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1_440))]
         minutes: u64,
+        /// Cả khi kỳ thi đã đóng / also in a closed exam.
+        #[arg(long)]
+        after_close: bool,
         #[command(flatten)]
         common: Common,
     },
@@ -85,6 +88,9 @@ pub(super) struct Common {
     id: String,
     #[command(flatten)]
     whose: Whose,
+    /// Chỉ khi lượt mới nhất mang số này / only if the newest attempt has this number.
+    #[arg(long, default_value_t = 0)]
+    attempt: u32,
     /// Lý do / reason.
     #[arg(long, value_enum)]
     reason: Reason,
@@ -158,9 +164,16 @@ pub(super) async fn run(client: &mut Client, command: ActCommand) -> anyhow::Res
             (Action::Void(VoidAction { may_retake }), common)
         }
         ActCommand::Restore { common } => (Action::Restore(RestoreAction {}), common),
-        ActCommand::Reopen { minutes, common } => {
-            let time_ms = minutes * 60_000;
-            (Action::Reopen(ReopenAction { time_ms }), common)
+        ActCommand::Reopen {
+            minutes,
+            after_close,
+            common,
+        } => {
+            let reopen = ReopenAction {
+                time_ms: minutes * 60_000,
+                after_close,
+            };
+            (Action::Reopen(reopen), common)
         }
         ActCommand::Compensate {
             from,
@@ -176,6 +189,7 @@ pub(super) async fn run(client: &mut Client, command: ActCommand) -> anyhow::Res
         cause: Some(cause(&common)),
         exam_id: common.id,
         dry_run: common.dry_run,
+        attempt: common.attempt,
         action: Some(action),
     };
     let action_id = action_id(&request.cause);

@@ -6,16 +6,13 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex},
 };
 
 use futures::{StreamExt, stream};
 use proto::exam::v1::{Event, event::Kind};
 
-use super::{Engine, Error, LiveExam, MAX_ENTRIES, Result, expire::MAX_AT_ONCE};
+use super::{Engine, Error, LiveExam, Result, Trust, expire::MAX_AT_ONCE};
 use crate::{
     clock::Timestamp,
     id::CandidateId,
@@ -49,18 +46,34 @@ impl Scope {
 }
 
 /// What became of the attempts of a scope.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Acted {
-    /// Changed, or would be.
-    pub n_changed: u64,
-    /// Needed no change.
+    /// Whose attempt changed, or would.
+    pub changed: Vec<CandidateId>,
+    /// Attempts of the scope that needed no change.
     pub n_unchanged: u64,
-    /// Could not be changed.
+    /// Attempts that could not be changed.
     pub n_failed: u64,
 }
 
+/// What is to become of one attempt.
+pub(super) enum Decision {
+    /// It is none of the scope.
+    Outside,
+    /// Nothing.
+    Nothing,
+    /// This.
+    Change(Box<Change>),
+}
+
+impl From<Option<Change>> for Decision {
+    fn from(change: Option<Change>) -> Self {
+        change.map_or(Self::Nothing, |change| Self::Change(Box::new(change)))
+    }
+}
+
 impl Engine {
-    /// Acts on the newest attempt of everybody in the scope; a dry run only counts.
+    /// Acts on the newest attempt of everybody in the scope, or only on those with this number; a dry run only counts.
     ///
     /// # Errors
     /// If there is no such exam, or the store does not tell who is working.
@@ -68,6 +81,7 @@ impl Engine {
         &self,
         exam_id: &str,
         scope: &Scope,
+        attempt: Option<u32>,
         action: Action,
         cause: Cause,
         dry_run: bool,
@@ -80,10 +94,14 @@ impl Engine {
             _ => self.working(&exam).await?,
         };
         let decide = |_: CandidateId, session: &Session| {
-            if !scope.holds(&session.head.area, session.head.unit) {
-                return Ok(None);
+            let head = &session.head;
+            let is_meant = attempt.is_none_or(|attempt| attempt == head.attempt);
+            if !is_meant || !scope.holds(&head.area, head.unit) {
+                return Decision::Outside;
             }
-            Ok(session.act(&exam.rules, action, &cause, self.clock.now())?)
+            session
+                .act(&exam.rules, action, &cause, self.clock.now())
+                .into()
         };
         Ok(self.change_each(&exam, candidates, decide, dry_run).await)
     }
@@ -121,15 +139,21 @@ impl Engine {
         mut see: impl FnMut(CandidateId, Event) + Send,
     ) -> Result<()> {
         let mut after = vec![0; exam.n_partitions as usize];
+        let mut goal: Option<Vec<u64>> = None;
         loop {
             let batch = self.read_log(exam, &mut after).await?;
-            let n_entries = batch.entries.len();
             for event in batch.entries.into_iter().filter_map(|entry| entry.event) {
                 if let Some(candidate) = CandidateId::from_slice(&event.candidate) {
                     see(candidate, event);
                 }
             }
-            if n_entries < MAX_ENTRIES {
+            // A batch may be short without being the last one; what comes meanwhile is not waited for.
+            let goal = goal.get_or_insert(batch.ends);
+            if after
+                .iter()
+                .zip(goal.iter())
+                .all(|(after, end)| after >= end)
+            {
                 return Ok(());
             }
         }
@@ -140,42 +164,53 @@ impl Engine {
         &self,
         exam: &LiveExam,
         candidates: Vec<CandidateId>,
-        decide: impl Fn(CandidateId, &Session) -> Result<Option<Change>> + Send + Sync,
+        decide: impl Fn(CandidateId, &Session) -> Decision + Send + Sync,
         dry_run: bool,
     ) -> Acted {
-        let (decide, n_changed) = (&decide, &AtomicU64::new(0));
-        let n_all = candidates.len() as u64;
+        let decide = &decide;
         let attempts = candidates.into_iter().map(|candidate| async move {
-            exam.forget(candidate); // another engine may have gone on with it
-            let changes = AtomicBool::new(false);
+            let became = Mutex::new(Became::Outside);
             let decide = |session: &Session| {
-                let change = decide(candidate, session)?;
-                changes.store(change.is_some(), Ordering::Relaxed);
+                let (outcome, change) = match decide(candidate, session) {
+                    Decision::Outside => (Became::Outside, None),
+                    Decision::Nothing => (Became::Unchanged, None),
+                    Decision::Change(change) => (Became::Changed, Some(*change)),
+                };
+                *became.lock().expect("no panic under this lock") = outcome;
                 Ok(change.filter(|_| !dry_run))
             };
-            let outcome = self.transact(exam, candidate, decide, |_| ()).await;
-            match outcome {
-                Ok(()) if changes.into_inner() => {
-                    n_changed.fetch_add(1, Ordering::Relaxed);
-                    false
-                }
-                Ok(()) | Err(Error::Token) => false, // nobody of this name has started
+            // Another engine may have gone on with it.
+            let outcome = self
+                .transact(exam, candidate, Trust::Store, decide, |_| ())
+                .await;
+            let became = match outcome {
+                Ok(()) => became.into_inner().expect("no panic under this lock"),
+                Err(Error::Token) => Became::Outside, // nobody of this name has started
                 Err(error) => {
                     tracing::error!(exam.id = %exam.id, error = %error, "attempt not changed");
-                    true
+                    Became::Failed
                 }
-            }
+            };
+            (candidate, became)
         });
-        let failed = stream::iter(attempts).buffer_unordered(MAX_AT_ONCE);
-        let n_failed = failed
-            .filter(|failed| std::future::ready(*failed))
-            .count()
-            .await as u64;
-        let n_changed = n_changed.load(Ordering::Relaxed);
-        Acted {
-            n_changed,
-            n_unchanged: n_all - n_changed - n_failed,
-            n_failed,
+        let mut acted = Acted::default();
+        let mut done = stream::iter(attempts).buffer_unordered(MAX_AT_ONCE);
+        while let Some((candidate, became)) = done.next().await {
+            match became {
+                Became::Changed => acted.changed.push(candidate),
+                Became::Unchanged => acted.n_unchanged += 1,
+                Became::Failed => acted.n_failed += 1,
+                Became::Outside => {}
+            }
         }
+        acted
     }
+}
+
+#[derive(Clone, Copy)]
+enum Became {
+    Changed,
+    Unchanged,
+    Outside,
+    Failed,
 }

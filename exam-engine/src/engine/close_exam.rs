@@ -61,10 +61,12 @@ impl Engine {
                 return Ok(n_ended);
             }
             let end = |_, session: &Session| {
-                Ok(session.act(&exam.rules, Action::End, &cause, self.clock.now())?)
+                session
+                    .act(&exam.rules, Action::End, &cause, self.clock.now())
+                    .into()
             };
             let ended = self.change_each(exam, working, end, false).await;
-            n_ended += ended.n_changed;
+            n_ended += ended.changed.len() as u64;
             if ended.n_failed > 0 {
                 let what = format!("{} attempts cannot be ended", ended.n_failed);
                 return Err(store::Error::Unavailable(what).into());

@@ -1,6 +1,6 @@
 //! Leaves a timed section for the next one.
 
-use super::{Engine, Result, SessionState};
+use super::{Engine, Result, SessionState, Trust};
 use crate::{
     session::{Chain, Session},
     token::SessionRef,
@@ -24,7 +24,7 @@ impl Engine {
             Ok(session.enter_section(&exam.rules, section, last_seq, chain, self.clock.now())?)
         };
         let state = self
-            .transact(&exam, caller.candidate, decide, |session| {
+            .transact(&exam, caller.candidate, Trust::Memory, decide, |session| {
                 self.state(&exam, session)
             })
             .await;

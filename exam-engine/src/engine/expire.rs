@@ -49,7 +49,7 @@ impl Engine {
             .due(&exam.id, exam.n_partitions, passed, MAX_DUE)
             .await?;
         let all = due.len() == MAX_DUE;
-        let end = |_, session: &Session| Ok(session.expire(&exam.rules, self.clock.now()));
+        let end = |_, session: &Session| session.expire(&exam.rules, self.clock.now()).into();
         let ended = self.change_each(exam, due, end, false).await;
         if ended.n_failed > 0 {
             return Ok(Some(LONGEST_SLEEP_MS)); // what cannot be ended now stays in the index

@@ -2,7 +2,7 @@
 
 use proto::bank::v1::PaperItem;
 
-use super::{Engine, LiveExam, Result};
+use super::{Engine, LiveExam, Result, Trust};
 use crate::{clock::Timestamp, session::Session, token::SessionRef};
 
 /// One section as shown: its number in the blueprint, and its items with the order of their options.
@@ -40,7 +40,7 @@ impl Engine {
             session.check_writer(caller.attempt, caller.epoch)?;
             Ok(None)
         };
-        self.transact(&exam, caller.candidate, decide, |session| {
+        self.transact(&exam, caller.candidate, Trust::Memory, decide, |session| {
             show(session, exam.view(session, self.clock.now()))
         })
         .await

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Engine, LiveExam, Result};
+use super::{Engine, LiveExam, Result, Trust};
 use crate::{
     clock::Timestamp,
     session::{EndedBy, Session},
@@ -33,13 +33,18 @@ impl Engine {
     /// If another device has taken over, or a newer attempt has begun.
     pub async fn get_session(&self, caller: &SessionRef) -> Result<(Arc<LiveExam>, Session)> {
         let exam = self.exam_of(caller)?;
-        exam.forget(caller.candidate); // another engine may have gone on with it
         let decide = |session: &Session| {
             session.check_writer(caller.attempt, caller.epoch)?;
             Ok(None)
         };
         let session = self
-            .transact(&exam, caller.candidate, decide, Session::clone)
+            .transact(
+                &exam,
+                caller.candidate,
+                Trust::Store,
+                decide,
+                Session::clone,
+            )
             .await?;
         Ok((exam, session))
     }
@@ -55,7 +60,7 @@ impl Engine {
             session.check_writer(caller.attempt, caller.epoch)?;
             Ok(None)
         };
-        self.transact(&exam, caller.candidate, decide, |session| {
+        self.transact(&exam, caller.candidate, Trust::Memory, decide, |session| {
             (self.state(&exam, session), session.progress.last_seq + 1)
         })
         .await

@@ -15,7 +15,7 @@ use question_bank::{
     paper::Paper,
     release::read_paper_half,
 };
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, MutexGuard, OwnedMutexGuard};
 
 use super::{Result, exam_id};
 use crate::{
@@ -27,7 +27,7 @@ use crate::{
 /// Sessions kept in memory, about 2 KiB each; beyond it sessions are loaded for each call, which is slower but right.
 const MAX_CELLS: usize = 1_000_000;
 
-pub(super) type Cell = Arc<Mutex<Option<Session>>>;
+type Cell = Arc<Mutex<Option<Session>>>;
 
 /// A published exam.
 pub struct LiveExam {
@@ -135,8 +135,36 @@ impl LiveExam {
         }
     }
 
-    /// Returns the candidate's cell; an empty one is to be filled from the store.
-    pub(super) fn cell(&self, candidate: CandidateId) -> Cell {
+    /// Locks the candidate's cell; an empty one is to be filled from the store.
+    ///
+    /// The cell that is locked is the one that all others find: whoever waited for one that was forgotten meanwhile goes to
+    /// the new one, so that no two copies of a session live side by side. (Beyond [`MAX_CELLS`] each call has its own, and
+    /// the store's version check decides.)
+    pub(super) async fn lock(&self, candidate: CandidateId) -> OwnedMutexGuard<Option<Session>> {
+        loop {
+            let cell = self.cell(candidate);
+            let slot = Arc::clone(&cell).lock_owned().await;
+            if self.is_known(candidate, &cell) {
+                return slot;
+            }
+        }
+    }
+
+    fn is_known(&self, candidate: CandidateId, cell: &Cell) -> bool {
+        if let Some(known) = self.cells.get(&candidate) {
+            return Arc::ptr_eq(&known, cell);
+        }
+        if self.cells.len() >= MAX_CELLS {
+            return true;
+        }
+        let known = self
+            .cells
+            .entry(candidate)
+            .or_insert_with(|| Arc::clone(cell));
+        Arc::ptr_eq(&known, cell)
+    }
+
+    fn cell(&self, candidate: CandidateId) -> Cell {
         if let Some(cell) = self.cells.get(&candidate) {
             return Arc::clone(&cell);
         }
@@ -154,9 +182,10 @@ impl LiveExam {
 
     /// Frees all cells, also those of candidates who have ended at another engine.
     pub(super) fn forget_all(&self) {
-        self.cells.clear();
+        self.cells.retain(|_, cell| cell.try_lock().is_err()); // one that is locked is in use
     }
 
+    /// Frees a cell; its lock must be held.
     pub(super) fn forget(&self, candidate: CandidateId) {
         self.cells.remove(&candidate);
     }

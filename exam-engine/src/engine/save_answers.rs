@@ -1,6 +1,6 @@
 //! Stores answers and proves it.
 
-use super::{Engine, Error, LiveExam, Result, SessionState};
+use super::{Engine, Error, LiveExam, Result, SessionState, Trust};
 use crate::{
     clock::Timestamp,
     session::{self, Chain, NewAnswer, Session},
@@ -48,7 +48,7 @@ impl Engine {
             Ok(session.save_answers(&exam.rules, shape, answers, flags, self.clock.now())?)
         };
         let saved = self
-            .transact(&exam, caller.candidate, decide, |session| {
+            .transact(&exam, caller.candidate, Trust::Memory, decide, |session| {
                 (self.receipt(&exam, session), self.state(&exam, session))
             })
             .await;

@@ -38,8 +38,7 @@ impl Engine {
         let key = exam.key(ticket.candidate);
         let mut is_admitted = false;
         for _ in 0..MAX_TRIES {
-            let cell = exam.cell(ticket.candidate);
-            let mut slot = cell.lock().await;
+            let mut slot = exam.lock(ticket.candidate).await;
             *slot = None; // whatever happens now, memory must not know less than the store
             // Another engine may have gone on with it: what counts is in the store.
             let prior = self.load(&exam, &key).await?;

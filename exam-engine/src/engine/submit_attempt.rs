@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Engine, LiveExam, Receipt, Result};
+use super::{Engine, LiveExam, Receipt, Result, Trust};
 use crate::{
     session::{Chain, Session},
     token::{ReceiptFacts, SessionRef},
@@ -37,7 +37,9 @@ impl Engine {
             Ok(session.submit(&exam.rules, last_seq, chain, self.clock.now())?)
         };
         let then = |session: &Session| (self.receipt(&exam, session), session.clone());
-        let outcome = self.transact(&exam, caller.candidate, decide, then).await;
+        let outcome = self
+            .transact(&exam, caller.candidate, Trust::Memory, decide, then)
+            .await;
         let (receipt, session) = self.as_deadline(&exam, caller, outcome).await?;
         let slip = self.slip(&exam, &session);
         Ok(Submitted {

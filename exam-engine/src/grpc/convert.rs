@@ -96,6 +96,7 @@ pub(super) fn session_info(
         .into(),
         flags: progress.flags.clone().into(),
         late_sync_ms: exam.rules.late_sync_ms,
+        grace_ms: exam.rules.grace_ms,
     }
 }
 
@@ -215,7 +216,10 @@ pub(super) fn scope(scope: Option<wire::ActionScope>) -> Result<Scope> {
 /// Time that one action gives; more than a day is a slip of the keyboard.
 const ACTION_MS: std::ops::RangeInclusive<u64> = 1_000..=86_400_000;
 
-pub(super) fn action(action: Option<wire::act_on_attempts_request::Action>) -> Result<Action> {
+pub(super) fn action(
+    action: Option<wire::act_on_attempts_request::Action>,
+    state: wire::ExamState,
+) -> Result<Action> {
     use wire::act_on_attempts_request::Action as Wanted;
     let time = |field, ms: u64| {
         let fits = ACTION_MS.contains(&ms);
@@ -233,6 +237,12 @@ pub(super) fn action(action: Option<wire::act_on_attempts_request::Action>) -> R
             may_retake: void.may_retake,
         },
         Some(Wanted::Restore(_)) => Action::Restore,
+        Some(Wanted::Reopen(reopen)) if state == wire::ExamState::Closed && !reopen.after_close => {
+            return Err(invalid(
+                "reopen.after_close",
+                "kỳ thi đã đóng, đáp án có thể đã công bố; cần xác nhận / the exam is closed and its keys may be out; must be confirmed",
+            ));
+        }
         Some(Wanted::Reopen(reopen)) => Action::Reopen {
             time_ms: time("reopen.time_ms", reopen.time_ms)?,
         },

@@ -179,17 +179,26 @@ impl OrganizerService for Organizer {
     ) -> Result<Response<ActOnAttemptsResponse>, Status> {
         let request = self.enter(request)?;
         let scope = convert::scope(request.scope).map_err(to_status)?;
-        let action = convert::action(request.action).map_err(to_status)?;
+        let exam = self.engine.published(&request.exam_id).map_err(to_status)?;
+        let action = convert::action(request.action, exam.state()).map_err(to_status)?;
+        let attempt = (request.attempt > 0).then_some(request.attempt);
         let cause = convert::cause(request.cause).map_err(to_status)?;
         let exam = self.engine.published(&request.exam_id).map_err(to_status)?;
         let _alone = exam.begin_action().await;
         let acted = self
             .engine
-            .act_on_attempts(&request.exam_id, &scope, action, cause, request.dry_run)
+            .act_on_attempts(
+                &request.exam_id,
+                &scope,
+                attempt,
+                action,
+                cause,
+                request.dry_run,
+            )
             .await
             .map_err(to_status)?;
         Ok(Response::new(ActOnAttemptsResponse {
-            n_changed: acted.n_changed,
+            n_changed: acted.changed.len() as u64,
             n_unchanged: acted.n_unchanged,
             n_failed: acted.n_failed,
         }))

@@ -197,6 +197,11 @@ fn classify_session(refusal: &session::Error) -> (ErrorCode, Facts) {
             let opens = next_opens_at.map(|at| ("next_opens_at_ms", at.0.to_string()));
             (ErrorCode::ExamNotOpen, opens.into_iter().collect())
         }
+        session::Error::Answer { seq, why } => {
+            let (code, mut facts) = classify_session(why);
+            facts.push(("seq", seq.to_string()));
+            (code, facts)
+        }
         session::Error::Paused => (ErrorCode::AttemptPaused, vec![]),
         session::Error::ForwardOnly { furthest } => (
             ErrorCode::NavigationForwardOnly,
@@ -205,10 +210,6 @@ fn classify_session(refusal: &session::Error) -> (ErrorCode, Facts) {
         session::Error::SectionClosed { section } => (
             ErrorCode::SectionClosed,
             vec![("section", section.to_string())],
-        ),
-        session::Error::TooManyActions => (
-            ErrorCode::InvalidArgument,
-            vec![("field", "cause.action_id".to_owned())],
         ),
         session::Error::TakenOver { epoch } => (
             ErrorCode::SessionTakenOver,

@@ -58,7 +58,7 @@ pub(super) fn role_channel(url: &str, tls: Option<&TlsFiles>) -> engine::Result<
         .tcp_nodelay(true);
     match own {
         Some((files, ca)) if url.starts_with("https:") => {
-            Ok(tls::channel(endpoint, ca, &files.cert, &files.key)?)
+            Ok(tls::channel(&endpoint, ca, &files.cert, &files.key)?)
         }
         _ if url.starts_with("https:") => Err(invalid(
             "cần --tls-cert, --tls-key và --tls-client-ca / --tls-cert, --tls-key and --tls-client-ca are needed",

@@ -166,7 +166,7 @@ fn certificates(pem: &[u8]) -> io::Result<Vec<CertificateDer<'static>>> {
 ///
 /// # Errors
 /// When a file cannot be read or used, or the address is none.
-pub fn channel(endpoint: Endpoint, ca: &Path, cert: &Path, key: &Path) -> io::Result<Channel> {
+pub fn channel(endpoint: &Endpoint, ca: &Path, cert: &Path, key: &Path) -> io::Result<Channel> {
     let files = [cert, key, ca].map(Path::to_path_buf);
     connector(&files)?; // what is wrong from the start is told at the start
     let server = endpoint.uri().clone();

@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use proto::exam::v1::ReasonCode;
 
-use super::{Alarm, Change, EndedBy, Error, Happening, Rules, Session};
+use super::{Alarm, Change, EndedBy, Happening, Rules, Session};
 use crate::clock::Timestamp;
 
-/// Organizers' actions on one attempt: a handful in practice; each takes 8 bytes of the live record.
+/// Actions of organizers that a person's record remembers: a handful in practice; each takes 8 bytes. One that is a hundred
+/// actions old is not called again.
 const MAX_ACTIONS: usize = 100;
 
 /// What is to be done to an attempt.
@@ -73,28 +74,29 @@ impl Cause {
 impl Session {
     /// Decides on an organizer's action. Returns nothing if there is nothing to do: it was applied before, or the attempt is
     /// not in the state that the action is for.
-    ///
-    /// # Errors
-    /// [`Error::TooManyActions`].
+    #[must_use]
     pub fn act(
         &self,
         rules: &Rules,
         action: Action,
         cause: &Arc<Cause>,
         now: Timestamp,
-    ) -> Result<Option<Change>, Error> {
+    ) -> Option<Change> {
         let hash = cause.hash();
         if self.progress.actions.contains(&hash) {
-            return Ok(None);
+            return None;
         }
-        let Some(mut change) = self.decide_action(rules, action, cause, now) else {
-            return Ok(None);
-        };
-        if change.progress.actions.len() >= MAX_ACTIONS {
-            return Err(Error::TooManyActions);
+        let needs_time = matches!(action, Action::Pause | Action::End);
+        if needs_time && let Some(expired) = self.expire(rules, now) {
+            return Some(expired); // its time was over before the organizer's word, which has nothing left to do
         }
-        change.progress.actions.push(hash);
-        Ok(Some(change))
+        let mut change = self.decide_action(rules, action, cause, now)?;
+        let actions = &mut change.progress.actions;
+        if actions.len() >= MAX_ACTIONS {
+            actions.remove(0);
+        }
+        actions.push(hash);
+        Some(change)
     }
 
     fn decide_action(
@@ -104,11 +106,6 @@ impl Session {
         cause: &Arc<Cause>,
         now: Timestamp,
     ) -> Option<Change> {
-        if let Some(expired) = self.expire(rules, now)
-            && !action.touches_ended()
-        {
-            return Some(expired); // its time was over before the organizer's word
-        }
         match (action, self.running()) {
             (Action::Extend { by_ms }, true) => Some(self.extend(rules, by_ms, cause, now)),
             (Action::Pause, true) if self.progress.paused_at.is_none() => {
@@ -128,6 +125,9 @@ impl Session {
     }
 
     fn extend(&self, rules: &Rules, by_ms: u64, cause: &Arc<Cause>, now: Timestamp) -> Change {
+        // Behind the deadline only late answers are awaited: the time that is given begins now.
+        let from = self.progress.paused_at.unwrap_or(now);
+        let by_ms = by_ms + from.0.saturating_sub(self.progress.deadline.0);
         let mut change = self.change(now);
         self.roll_sections(rules, &mut change, now);
         change.shift_deadlines(by_ms);
@@ -199,13 +199,17 @@ impl Session {
         let ended_at = self.progress.ended.map_or(now, |(_, at)| at);
         let idle_ms = now.0.saturating_sub(ended_at.0);
         let mut change = self.change(now);
+        // Sections that time closed before the end stay closed; the present one goes on with what it had left.
+        self.roll_sections(rules, &mut change, ended_at);
+        change.happenings.clear();
         let progress = &mut change.progress;
         progress.ended = None;
         progress.paused_at = None;
         progress.deadline = progress.deadline.max(now.plus_ms(time_ms));
-        progress.section_deadline = progress
-            .section_deadline
-            .map(|at| at.max(now.plus_ms(time_ms)));
+        progress.section_deadline = progress.section_deadline.map(|at| {
+            let left_ms = at.0.saturating_sub(ended_at.0);
+            now.plus_ms(left_ms.max(time_ms))
+        });
         change.alarm = self.alarm(rules, &change);
         change.happenings.push(Happening::Reopened {
             idle_ms,

@@ -66,8 +66,14 @@ impl Session {
                     expected_seq: change.progress.last_seq + 1,
                 });
             }
-            let position = self.check_response(answer, &shape)?;
-            let late = self.admit(rules, &mut change, position, answer.made_at, now)?;
+            let at_fault = |error| Error::Answer {
+                seq: answer.seq,
+                why: Box::new(error),
+            };
+            let position = self.check_response(answer, &shape).map_err(at_fault)?;
+            let late = self
+                .admit(rules, &mut change, position, answer.made_at, now)
+                .map_err(at_fault)?;
             let progress = &mut change.progress;
             progress.last_seq = answer.seq;
             progress.chain = extend_chain(
@@ -97,6 +103,12 @@ impl Session {
                     position: u32::try_from(flags.len() * 8).unwrap_or(u32::MAX),
                 });
             }
+            let limit = MAX_ANSWERS_PER_ITEM
+                * u32::try_from(self.answers.len()).expect("papers have at most 200 items");
+            if change.progress.n_flaggings >= limit {
+                return Err(Error::TooManyAnswers { limit });
+            }
+            change.progress.n_flaggings += 1;
             change.progress.flags = flags.to_vec();
             change.happenings.push(Happening::Flagged);
         }
@@ -122,31 +134,38 @@ impl Session {
         now: Timestamp,
     ) -> Result<Option<(Lateness, Timestamp)>, Error> {
         self.check_time(rules, now)?;
-        let mut limit = self.progress.deadline;
+        let closed = |present: u16| Error::SectionClosed {
+            section: u32::from(present),
+        };
+        let mut window = (self.head.started_at, self.progress.deadline);
+        let mut present = 0;
         if rules.has_timed_sections() {
-            let (section, stored) = (rules.section_of(position), change.progress.section);
-            let (present, _) = self.section_at(rules, now);
-            if section != stored && section == present {
+            let section = rules.section_of(position);
+            (present, _) = self.section_at(rules, now);
+            if section != change.progress.section && section <= present {
                 self.roll_sections(rules, change, now);
             }
-            if section != change.progress.section {
-                return Err(Error::SectionClosed {
-                    section: u32::from(present),
-                });
-            }
-            limit = change
-                .progress
-                .section_deadline
-                .map_or(limit, |own| own.min(limit));
+            let progress = &change.progress;
+            let by_time = progress
+                .closed
+                .iter()
+                .find(|closed| closed.section == section);
+            window = match by_time {
+                _ if section == progress.section => {
+                    let over = progress.section_deadline.unwrap_or(progress.deadline);
+                    (progress.section_began, over.min(progress.deadline))
+                }
+                Some(closed) => (closed.began, closed.ended),
+                None => return Err(closed(present)),
+            };
         }
-        let late = lateness(rules, self.head.started_at, limit, made_at, now).map_err(|()| {
-            match limit < self.progress.deadline {
-                true => Error::SectionClosed {
-                    section: u32::from(self.section_at(rules, now).0),
-                },
-                false => Error::DeadlinePassed {
+        let late = lateness(rules, window, made_at, now).map_err(|()| {
+            if window.1 < self.progress.deadline {
+                closed(present)
+            } else {
+                Error::DeadlinePassed {
                     deadline: self.progress.deadline,
-                },
+                }
             }
         })?;
         if rules.forward_only {
@@ -218,11 +237,10 @@ impl Session {
     }
 }
 
-/// Tells how late an answer is for a limit, or that it is too late.
+/// Tells how late an answer is for the window that it belongs to, or that it is too late.
 fn lateness(
     rules: &Rules,
-    started_at: Timestamp,
-    limit: Timestamp,
+    (from, limit): (Timestamp, Timestamp),
     made_at: Option<Timestamp>,
     now: Timestamp,
 ) -> Result<Option<(Lateness, Timestamp)>, ()> {
@@ -232,7 +250,7 @@ fn lateness(
     if now <= limit.plus_ms(rules.grace_ms) {
         return Ok(Some((Lateness::Grace, made_at.unwrap_or_default())));
     }
-    let in_time = made_at.filter(|made_at| (started_at..=limit).contains(made_at));
+    let in_time = made_at.filter(|made_at| (from..=limit).contains(made_at));
     match in_time {
         Some(made_at) if now <= limit.plus_ms(rules.late_sync_ms) => {
             Ok(Some((Lateness::LateSync, made_at)))

@@ -44,6 +44,17 @@ impl LostTime {
         self.last = self.last.max(at);
     }
 
+    /// Passes over time in which the attempt stood.
+    pub fn skip_to(&mut self, at: Timestamp) {
+        self.last = self.last.max(at);
+    }
+
+    /// Returns what was lost until the last sign of life.
+    #[must_use]
+    pub fn so_far(&self) -> u64 {
+        self.lost_ms
+    }
+
     /// Returns what was lost until the attempt's end, or until now.
     #[must_use]
     pub fn until(mut self, outage: &Outage, at: Timestamp) -> u64 {

@@ -15,6 +15,17 @@ pub struct SectionRule {
     pub time_ms: u64,
 }
 
+/// A section that time has closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Closed {
+    /// Its number.
+    pub section: u16,
+    /// When it began.
+    pub began: Timestamp,
+    /// When its time was over.
+    pub ended: Timestamp,
+}
+
 impl Rules {
     /// Reports whether sections are taken in order, each in its time.
     #[must_use]
@@ -41,7 +52,12 @@ impl Session {
     #[must_use]
     pub fn section_at(&self, rules: &Rules, now: Timestamp) -> (u16, Option<Timestamp>) {
         let (mut section, mut deadline) = (self.progress.section, self.progress.section_deadline);
-        let now = self.progress.paused_at.unwrap_or(now);
+        let ended_at = self.progress.ended.map(|(_, at)| at);
+        let now = self
+            .progress
+            .paused_at
+            .or(ended_at)
+            .map_or(now, |stood| stood.min(now));
         while let Some(over) = deadline.filter(|over| *over < now) {
             if section + 1 >= rules.n_sections() {
                 break;
@@ -87,8 +103,18 @@ impl Session {
     fn begin_section(&self, rules: &Rules, change: &mut Change, entered_at: Timestamp) {
         let section = change.progress.section + 1;
         let deadline = self.section_deadline(rules, section, entered_at);
-        change.progress.section = section;
-        change.progress.section_deadline = deadline;
+        let progress = &mut change.progress;
+        if progress.section_deadline == Some(entered_at) {
+            // Time has closed it, not the candidate: what a device made within it may still come.
+            progress.closed.push(Closed {
+                section: progress.section,
+                began: progress.section_began,
+                ended: entered_at,
+            });
+        }
+        progress.section = section;
+        progress.section_began = entered_at;
+        progress.section_deadline = deadline;
         change.happenings.push(Happening::SectionEntered {
             section,
             entered_at,
@@ -100,7 +126,7 @@ impl Session {
     ///
     /// # Errors
     /// [`Error::SubmitMismatch`] if the device holds other answers than are stored, [`Error::SectionClosed`] if the section
-    /// wanted is not the next one, and what ends or stops an attempt.
+    /// wanted is not the next one, and what ends or stops an attempt; behind the deadline nothing begins any more.
     pub fn enter_section(
         &self,
         rules: &Rules,
@@ -114,6 +140,11 @@ impl Session {
             return Ok(None);
         }
         self.check_time(rules, now)?;
+        if now > self.progress.deadline {
+            return Err(Error::DeadlinePassed {
+                deadline: self.progress.deadline,
+            });
+        }
         self.check_answers(last_seq, chain)?;
         let is_next = section == u32::from(present) + 1 && section < u32::from(rules.n_sections());
         if !is_next || !rules.has_timed_sections() {

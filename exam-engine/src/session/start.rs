@@ -191,12 +191,18 @@ impl Session {
             ended: None,
             paused_at: None,
             section: 0,
+            section_began: now,
             section_deadline: None,
+            closed: Vec::new(),
             furthest: 0,
             flags: Vec::new(),
+            n_flaggings: 0,
             voided: false,
             may_retake: false,
-            actions: Vec::new(),
+            // An action that is called again must not reach the attempt that it made room for.
+            actions: prior
+                .map(|prior| prior.progress.actions.clone())
+                .unwrap_or_default(),
         };
         let mut session = Self {
             candidate: ticket.candidate,

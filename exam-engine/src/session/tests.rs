@@ -91,8 +91,11 @@ fn save_by(
     answers: &[NewAnswer],
     now: u64,
 ) -> Result<(), Error> {
-    let change = session.save_answers(rules, shape, answers, None, Timestamp(now))?;
-    session.take(change);
+    let change = session.save_answers(rules, shape, answers, None, Timestamp(now));
+    session.take(change.map_err(|error| match error {
+        Error::Answer { why, .. } => *why,
+        other => other,
+    })?);
     Ok(())
 }
 
@@ -313,7 +316,6 @@ fn an_organizer_gives_nobody_more_time() {
         session
             .act(&rules(), Action::End, &cause("a"), Timestamp(now))
             .unwrap()
-            .unwrap()
             .progress
             .ended
     };
@@ -373,7 +375,7 @@ fn cause(action_id: &str) -> Arc<Cause> {
 
 fn act(session: &mut Session, action: Action, id: &str, now: u64) -> bool {
     let change = session.act(&rules(), action, &cause(id), Timestamp(now));
-    session.take(change.unwrap())
+    session.take(change)
 }
 
 #[test]
@@ -661,9 +663,7 @@ fn more_time_and_pauses_count_for_the_section_too() {
     let rules = timed_rules();
     let mut session = start_timed();
     let take = |session: &mut Session, action, id: &str, now| {
-        let change = session
-            .act(&rules, action, &cause(id), Timestamp(now))
-            .unwrap();
+        let change = session.act(&rules, action, &cause(id), Timestamp(now));
         assert!(session.take(change));
     };
     take(
@@ -696,4 +696,100 @@ fn marks_for_review_are_kept_and_cost_nothing_when_they_do_not_change() {
         flag(&session, &[0, 0]).is_err(),
         "three positions fit one byte"
     );
+}
+
+#[test]
+fn an_action_that_is_called_again_does_not_reach_the_retake() {
+    let mut session = start(None, OPENS).unwrap();
+    let void = Action::Void { may_retake: true };
+    assert!(act(&mut session, void, "a", OPENS + 1));
+    let mut retake = start(Some(&session), OPENS + 2).unwrap();
+    assert!(
+        !act(&mut retake, void, "a", OPENS + 3),
+        "the same call again"
+    );
+    assert!(retake.running());
+}
+
+#[test]
+fn more_time_behind_the_deadline_begins_now() {
+    let rules = Rules {
+        late_sync_ms: 100_000,
+        ..rules()
+    };
+    let mut session = start(None, OPENS).unwrap();
+    let now = OPENS + DURATION + 50_000;
+    let extend = Action::Extend { by_ms: 5_000 };
+    let change = session.act(&rules, extend, &cause("a"), Timestamp(now));
+    assert!(session.take(change));
+    assert_eq!(session.progress.deadline, Timestamp(now + 5_000));
+}
+
+#[test]
+fn late_answers_of_sections_that_time_has_closed_are_taken() {
+    let rules = Rules {
+        late_sync_ms: 40_000,
+        ..timed_rules()
+    };
+    let made = |seq, position, at| NewAnswer {
+        made_at: Some(Timestamp(OPENS + at)),
+        ..answer(seq, position, 1)
+    };
+    // a tunnel from the first section into the third: sections end at 10, 30 and 60 s
+    let mut session = start_timed();
+    let extend = Action::Extend { by_ms: 1_000 };
+    let change = session.act(&rules, extend, &cause("a"), Timestamp(OPENS + 35_000));
+    assert!(
+        session.take(change),
+        "an organizer's action closes nothing either"
+    );
+    let now = OPENS + 40_000;
+    let all = [made(1, 0, 5_000), made(2, 1, 20_000), made(3, 2, 39_000)];
+    save_by(&rules, &mut session, &all, now).unwrap();
+    for (position, at) in [(0, 10_001), (1, 9_999), (1, 30_001)] {
+        let mut session = start_timed();
+        let outside = save_by(&rules, &mut session, &[made(1, position, at)], now);
+        assert_eq!(
+            outside,
+            Err(Error::SectionClosed { section: 2 }),
+            "{position} {at}"
+        );
+    }
+    // one that its candidate has left is closed for good
+    let mut session = start_timed();
+    let entered = session.enter_section(&rules, 1, 0, None, Timestamp(OPENS + 6_000));
+    session.take(entered.unwrap());
+    let back = save_by(&rules, &mut session, &[made(1, 0, 5_000)], OPENS + 7_000);
+    assert_eq!(back, Err(Error::SectionClosed { section: 1 }));
+}
+
+#[test]
+fn nothing_begins_behind_the_deadline() {
+    let mut rules = timed_rules();
+    rules.late_sync_ms = 40_000;
+    rules.sections[1].time_ms = 0; // lasts until its candidate goes on
+    let session = start_timed();
+    let enter = |now: u64| session.enter_section(&rules, 2, 0, None, Timestamp(now));
+    let deadline = session.progress.deadline;
+    assert!(enter(deadline.0).is_ok());
+    assert_eq!(
+        enter(deadline.0 + 1).unwrap_err(),
+        Error::DeadlinePassed { deadline }
+    );
+}
+
+#[test]
+fn a_reopened_attempt_goes_on_in_the_section_that_was_present_at_its_end() {
+    let rules = timed_rules();
+    let mut session = start_timed();
+    let submitted = session
+        .submit(&rules, 0, None, Timestamp(OPENS + 15_000))
+        .unwrap();
+    session.take(submitted); // 15 s before the end of the second section, of which nothing was written
+    assert_eq!(session.section_at(&rules, Timestamp(OPENS + 99_000)).0, 1);
+    let reopen = Action::Reopen { time_ms: 1_000 };
+    let change = session.act(&rules, reopen, &cause("a"), Timestamp(OPENS + 70_000));
+    assert!(session.take(change));
+    let (section, over) = session.section_at(&rules, Timestamp(OPENS + 70_000));
+    assert_eq!((section, over), (1, Some(Timestamp(OPENS + 85_000))));
 }

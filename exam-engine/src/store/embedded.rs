@@ -32,12 +32,12 @@ use crate::{
     id::{CandidateId, ExamId, SessionKey},
 };
 
-/// Bytes of sealed journals from which fjall writes out whatever keeps the oldest one: as small as it allows. With the
-/// journal in use, which is sealed at 64 MB, a restart reads some 200 MB again, about a second.
-const JOURNAL_BYTES: u64 = 64 << 20;
-/// Bytes of a memory table before it is written out. A journal is only sealed on such an occasion, so larger ones would
-/// let the journal grow, and smaller ones cost more merging.
-const MEMTABLE_BYTES: u64 = 16 << 20;
+/// Bytes of sealed journals from which fjall writes out whatever keeps the oldest one. With the journal in use a restart
+/// reads some 400 MB again, a few seconds; with less, tables are written out and merged before they are worth it.
+const JOURNAL_BYTES: u64 = 256 << 20;
+/// Bytes of a memory table before it is written out: answers of one candidate come again and again, and what meets in
+/// memory is never merged on disk.
+const MEMTABLE_BYTES: u64 = 64 << 20;
 /// Log entries forgotten in one batch: the writer's own batches wait for so many at most.
 const TRIM_BATCH: u64 = 1_024;
 
@@ -49,6 +49,8 @@ pub struct Settings {
     pub syncs: bool,
     /// Bytes of a memory table.
     pub memtable_bytes: u64,
+    /// Bytes of sealed journals.
+    pub journal_bytes: u64,
 }
 
 impl Default for Settings {
@@ -56,6 +58,7 @@ impl Default for Settings {
         Self {
             syncs: true,
             memtable_bytes: MEMTABLE_BYTES,
+            journal_bytes: JOURNAL_BYTES,
         }
     }
 }
@@ -107,7 +110,7 @@ impl EmbeddedStore {
         let journal = journal::scan(folder)?;
         let mark = recovery::read_mark(folder)?;
         let db = Database::builder(folder)
-            .max_journaling_size(JOURNAL_BYTES)
+            .max_journaling_size(settings.journal_bytes)
             .open()
             .map_err(|error| match error {
                 fjall::Error::Locked => Error::Unavailable(format!(

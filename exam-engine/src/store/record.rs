@@ -15,8 +15,8 @@ use crate::{
     clock::Timestamp,
     id::CandidateId,
     session::{
-        Accommodation, Alarm, Cause, Chain, Change, EndedBy, Happening, Head, Lateness, Progress,
-        Response, Session, StoredAnswer,
+        Accommodation, Alarm, Cause, Chain, Change, Closed, EndedBy, Happening, Head, Lateness,
+        Progress, Response, Session, StoredAnswer,
     },
 };
 
@@ -82,6 +82,14 @@ struct ProgressRecord {
     may_retake: bool,
     #[prost(fixed64, repeated, tag = "14")]
     actions: Vec<u64>,
+    /// 0 is the start of the attempt.
+    #[prost(uint64, tag = "15")]
+    section_began_ms: u64,
+    /// Three numbers a section: its own, begin, end.
+    #[prost(uint64, repeated, tag = "16")]
+    closed: Vec<u64>,
+    #[prost(uint32, tag = "17")]
+    n_flaggings: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -185,6 +193,16 @@ fn encode_progress(progress: &Progress) -> ProgressRecord {
         voided: progress.voided,
         may_retake: progress.may_retake,
         actions: progress.actions.clone(),
+        section_began_ms: match progress.section {
+            0 => 0,
+            _ => progress.section_began.0,
+        },
+        closed: progress
+            .closed
+            .iter()
+            .flat_map(|closed| [u64::from(closed.section), closed.began.0, closed.ended.0])
+            .collect(),
+        n_flaggings: progress.n_flaggings,
     }
 }
 
@@ -304,6 +322,7 @@ fn event_kind(
             deadline_ms,
             section_deadline_ms,
             idle_ms: *idle_ms,
+            section: u32::from(progress.section),
             last_seq: progress.last_seq,
             option_order: session.paper.option_order.clone(),
             cause: Some(cause_to_wire(cause)),
@@ -392,7 +411,7 @@ pub fn decode_session(
         version: record.version,
         answers: vec![None; paper.entries.len()],
         paper: Arc::new(paper),
-        progress: decode_progress(&progress)?,
+        progress: decode_progress(&progress, Timestamp(head.started_at_ms))?,
         head: Head {
             attempt: head.attempt,
             round: head.round,
@@ -425,7 +444,7 @@ pub fn decode_session(
     Ok(session)
 }
 
-fn decode_progress(record: &ProgressRecord) -> Result<Progress, Corrupt> {
+fn decode_progress(record: &ProgressRecord, started_at: Timestamp) -> Result<Progress, Corrupt> {
     let chain: Chain = record
         .chain
         .as_ref()
@@ -452,6 +471,27 @@ fn decode_progress(record: &ProgressRecord) -> Result<Progress, Corrupt> {
         voided: record.voided,
         may_retake: record.may_retake,
         actions: record.actions.clone(),
+        section_began: match record.section_began_ms {
+            0 => started_at,
+            began => Timestamp(began),
+        },
+        closed: record
+            .closed
+            .chunks(3)
+            .map(closed)
+            .collect::<Result<_, Corrupt>>()?,
+        n_flaggings: record.n_flaggings,
+    })
+}
+
+fn closed(numbers: &[u64]) -> Result<Closed, Corrupt> {
+    let [section, began, ended] = numbers else {
+        return Err(Corrupt("a closed section has no three numbers".to_owned()));
+    };
+    Ok(Closed {
+        section: small(u32::try_from(*section).unwrap_or(u32::MAX))?,
+        began: Timestamp(*began),
+        ended: Timestamp(*ended),
     })
 }
 

@@ -30,6 +30,7 @@ fn request(who: Who, action: Action, id: &str) -> ActOnAttemptsRequest {
         scope: Some(ActionScope { who: Some(who) }),
         cause: Some(cause(id)),
         dry_run: false,
+        attempt: 0,
         action: Some(action),
     }
 }
@@ -172,7 +173,10 @@ async fn life(server: TestServer) {
         reason(&first.answer(1, 1).await.unwrap_err()),
         "ATTEMPT_ENDED"
     );
-    let reopen = Action::Reopen(ReopenAction { time_ms: 60_000 });
+    let reopen = Action::Reopen(ReopenAction {
+        time_ms: 60_000,
+        after_close: false,
+    });
     let only_first = Who::Candidate(vec![1; 16].into());
     assert_eq!(act(&server, only_first.clone(), reopen, "reopen").await, 1);
     first.answer(1, 1).await.unwrap();
@@ -482,4 +486,141 @@ async fn accommodation(server: TestServer) {
         fact(&refused, "field").as_deref(),
         Some("persons.time_percent")
     );
+}
+
+both!(
+    an_outage_over_the_deadline_gives_the_lost_time_back_once,
+    super::outage_over_the_deadline
+);
+
+/// The outage covers a pause and the last two minutes of the attempt; it is declared long after the deadline.
+async fn outage_over_the_deadline(server: TestServer) {
+    server.open_exam().await;
+    let mut sitting = server.sit(1).await;
+    let begun = now(&server);
+    server.clock.advance_ms(60_000);
+    sitting.answer(0, 1).await.unwrap();
+    act(&server, EVERYBODY, Action::Pause(PauseAction {}), "pause").await;
+    server.clock.advance_ms(100_000);
+    act(
+        &server,
+        EVERYBODY,
+        Action::Resume(ResumeAction {}),
+        "resume",
+    )
+    .await;
+    server.clock.advance_ms(DURATION_MS * 2);
+    let mut ended = false;
+    for _ in 0..100 {
+        ended = ended || poll(&mut sitting).await.ended;
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    assert!(ended);
+    let last_two_minutes = begun + DURATION_MS + 100_000 - 120_000;
+    let ask = CompensateOutageRequest {
+        exam_id: EXAM.to_owned(),
+        scope: Some(ActionScope {
+            who: Some(EVERYBODY),
+        }),
+        cause: Some(cause("outage")),
+        dry_run: false,
+        from_ms: last_two_minutes,
+        to_ms: now(&server),
+        least_silence_ms: 0,
+    };
+    let mut organizer = server.organizer().await;
+    let request = server.as_organizer(ask.clone());
+    let given = organizer
+        .compensate_outage(request)
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(
+        (given.n_reopened, given.longest_ms, given.total_ms),
+        (1, 120_000, 120_000)
+    );
+    assert_eq!(poll(&mut sitting).await.deadline_ms, now(&server) + 120_000);
+    let again = organizer
+        .compensate_outage(server.as_organizer(ask))
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(
+        (again.n_reopened, again.n_extended, again.total_ms),
+        (0, 0, 0)
+    );
+    sitting.answer(1, 1).await.unwrap();
+    sitting.submit().await.unwrap();
+    let archive = export(&server).await;
+    let verdict = verifier::verify_folder(archive.path()).unwrap();
+    assert!(verdict.ok(), "{verdict}");
+}
+
+fn now(server: &TestServer) -> u64 {
+    exam_engine::clock::Clock::now(&*server.clock).0
+}
+
+both!(each_submission_has_its_slip, super::two_slips);
+
+async fn two_slips(server: TestServer) {
+    server.open_exam().await;
+    let mut sitting = server.sit(1).await;
+    let first = sitting.submit().await.unwrap().slip;
+    let reopen = ReopenAction {
+        time_ms: 60_000,
+        after_close: false,
+    };
+    act(&server, EVERYBODY, Action::Reopen(reopen), "a").await;
+    sitting.answer(0, 1).await.unwrap();
+    let second = sitting.submit().await.unwrap().slip;
+    let folder = export(&server).await;
+    let late = request(EVERYBODY, Action::Reopen(reopen), "b");
+    let refused = send(&server, late).await.unwrap_err();
+    assert_eq!(
+        fact(&refused, "field").as_deref(),
+        Some("reopen.after_close")
+    );
+    let archive = verifier::Archive::read(folder.path()).unwrap();
+    for slip in [first, second] {
+        let slip = verifier::Slip::verify(&slip, archive.slip_key()).unwrap();
+        slip.compare(&archive).unwrap();
+    }
+}
+
+/// Reloading a page while an organizer's commit is on its way must not leave an old session in memory.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_reload_brings_an_old_session_back() {
+    let server = TestServer::start(crate::harness::Backend::Embedded).await;
+    server.open_exam().await;
+    let sitting = server.sit(1).await;
+    let mut client = sitting.client.clone();
+    let token = sitting.token.clone();
+    let reloading = tokio::spawn(async move {
+        loop {
+            let request = crate::harness::bearer(proto::exam::v1::GetSessionRequest {}, &token);
+            client.get_session(request).await.unwrap();
+        }
+    });
+    let mut device = server.sit(2).await;
+    let mut expected = sitting.session.deadline_ms;
+    let mut poller = Sitting {
+        client: server.candidate().await,
+        ..sitting
+    };
+    for n in 0..60 {
+        assert_eq!(
+            act(
+                &server,
+                Who::Candidate(vec![1; 16].into()),
+                EXTEND,
+                &n.to_string()
+            )
+            .await,
+            1
+        );
+        expected += 60_000;
+        assert_eq!(poll(&mut poller).await.deadline_ms, expected, "{n}");
+        device.answer(0, 1).await.unwrap(); // others commit beside it
+    }
+    reloading.abort();
 }

@@ -332,6 +332,7 @@ fn extend(server: &TestServer, id: &str) -> tonic::Request<ActOnAttemptsRequest>
             note: String::new(),
         }),
         dry_run: false,
+        attempt: 0,
         action: Some(Action::Extend(ExtendAction { by_ms: 60_000 })),
     });
     request.set_timeout(Duration::from_millis(300));

@@ -245,6 +245,7 @@ async fn the_journal_stays_below_its_limit_and_a_restart_reads_only_its_tail() {
     let folder = tempfile::tempdir().unwrap();
     let settings = Settings {
         memtable_bytes: 4 << 20,
+        journal_bytes: 64 << 20, // a quarter of the usual, so that the test ends soon
         ..Settings::default()
     };
     let store = EmbeddedStore::open_with(folder.path(), Arc::new(SystemClock), settings).unwrap();

@@ -72,6 +72,7 @@ fn child() {
     let settings = Settings {
         syncs: std::env::var("POWERCUT_NO_SYNC").is_err(),
         memtable_bytes: 256 << 10, // so that tables are written and journals dropped while it runs
+        ..Settings::default()
     };
     let store = EmbeddedStore::open_with(Path::new(&folder), Arc::new(SystemClock), settings);
     let store = Arc::new(store.unwrap());

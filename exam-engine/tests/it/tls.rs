@@ -193,7 +193,7 @@ async fn a_role_needs_its_word_and_its_certificate() {
     publish(&server, &authority).await;
     let (cert, key) = authority.issue("grader");
     let endpoint = || Endpoint::from_shared(url(&server).replacen("https:", "http:", 1)).unwrap();
-    let role = tls::channel(endpoint(), &authority.ca(), &cert, &key).unwrap();
+    let role = tls::channel(&endpoint(), &authority.ca(), &cert, &key).unwrap();
     tail(&server, role.clone()).await.unwrap();
     // The certificate alone opens nothing.
     let wordless = LogServiceClient::new(role)
@@ -214,7 +214,7 @@ async fn a_role_needs_its_word_and_its_certificate() {
     );
     let stranger = Authority::new();
     let (cert, key) = stranger.issue("foreign");
-    let foreign = tls::channel(endpoint(), &authority.ca(), &cert, &key).unwrap();
+    let foreign = tls::channel(&endpoint(), &authority.ca(), &cert, &key).unwrap();
     assert!(tail(&server, foreign.clone()).await.is_err());
     // The right one in its place is shown with the next connection of the same channel.
     let (new_cert, new_key) = authority.issue("renewed");
@@ -226,7 +226,7 @@ async fn a_role_needs_its_word_and_its_certificate() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     // Negative control: another server than the authority's is not spoken to.
-    let wary = tls::channel(endpoint(), &stranger.ca(), &cert, &key).unwrap();
+    let wary = tls::channel(&endpoint(), &stranger.ca(), &cert, &key).unwrap();
     assert!(tail(&server, wary).await.is_err());
 }
 

@@ -710,6 +710,9 @@ pub struct Reopened {
     /// Why.
     #[prost(message, optional, tag = "6")]
     pub cause: ::core::option::Option<Cause>,
+    /// The section that was present when it ended.
+    #[prost(uint32, tag = "7")]
+    pub section: u32,
 }
 /// One event of one candidate.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1374,6 +1377,9 @@ pub struct SessionInfo {
     /// Answers made in time are still taken this long after the deadline, milliseconds.
     #[prost(uint64, tag = "17")]
     pub late_sync_ms: u64,
+    /// Any answer is still taken this long after the deadline, milliseconds.
+    #[prost(uint64, tag = "18")]
+    pub grace_ms: u64,
 }
 /// What may change under a running client; rides on every reply.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1467,7 +1473,8 @@ pub struct Answer {
     /// What is answered; empty clears the answer.
     #[prost(message, optional, tag = "3")]
     pub response: ::core::option::Option<Response>,
-    /// When it was made by the server's clock as the device knows it, Unix milliseconds; asked for only of late ones.
+    /// When it was made by the server's clock as the device knows it, Unix milliseconds. Always to be sent: a device cannot know
+    /// that its message will be late.
     #[prost(uint64, tag = "4")]
     pub made_at_ms: u64,
 }
@@ -3274,7 +3281,7 @@ pub mod action_scope {
         Everybody(bool),
     }
 }
-/// Gives more time to running attempts.
+/// Gives more time to running attempts; to one behind its deadline, which late answers keep open, from now on.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ExtendAction {
     /// Milliseconds, 1 s to 24 h.
@@ -3306,6 +3313,9 @@ pub struct ReopenAction {
     /// Time from now, milliseconds, 1 s to 24 h.
     #[prost(uint64, tag = "1")]
     pub time_ms: u64,
+    /// Also in a closed exam, whose keys and results may be out already.
+    #[prost(bool, tag = "2")]
+    pub after_close: bool,
 }
 /// Asks for an action on attempts.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -3322,6 +3332,9 @@ pub struct ActOnAttemptsRequest {
     /// Only count what would change.
     #[prost(bool, tag = "4")]
     pub dry_run: bool,
+    /// Only if the newest attempt has this number; 0 for whatever it is.
+    #[prost(uint32, tag = "5")]
+    pub attempt: u32,
     /// Exactly one.
     #[prost(
         oneof = "act_on_attempts_request::Action",
@@ -3401,7 +3414,7 @@ pub struct CompensateOutageResponse {
     /// Running attempts with more time.
     #[prost(uint64, tag = "1")]
     pub n_extended: u64,
-    /// Attempts that the deadline had ended within the outage, running again.
+    /// Attempts that the deadline had ended since the outage began, running again.
     #[prost(uint64, tag = "2")]
     pub n_reopened: u64,
     /// Attempts that lost nothing.

@@ -62,7 +62,7 @@ impl Organizer {
         for _ in 0..MAX_CALLS {
             let engine = world.engine();
             let outcome = engine
-                .act_on_attempts(EXAM, scope, action, cause.clone(), false)
+                .act_on_attempts(EXAM, scope, None, action, cause.clone(), false)
                 .await;
             let is_done = outcome.is_ok_and(|acted| acted.n_failed == 0);
             if is_done && !world.dice.chance(20) {
