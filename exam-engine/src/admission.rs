@@ -13,7 +13,7 @@ mod lobby;
 mod table;
 
 pub use bucket::{Rate, TokenBucket};
-pub use callers::{CallerLimits, Callers, Excess};
+pub use callers::{CallerFrom, CallerLimits, Callers, Excess};
 pub use class::Class;
 pub use gate::{Gate, GateLimits, Permit, QUEUE_PATIENCE, Shed};
 pub use lobby::{Lobby, Place, Turn};

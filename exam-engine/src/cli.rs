@@ -30,7 +30,10 @@ use std::{
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::server::{Role, STARTS_PER_SECOND, Settings, TlsFiles, starts};
+use crate::{
+    admission::CallerFrom,
+    server::{Role, STARTS_PER_SECOND, Settings, TlsFiles, starts},
+};
 
 /// Khoa Bảng: ngân hàng câu hỏi, tổ chức thi, chấm và xếp hạng / question bank, examinations, scores and ranks.
 #[derive(Debug, Parser)]
@@ -66,6 +69,9 @@ enum Command {
         /// Máy chủ / server.
         #[arg(long, env = "EXAM_SERVER", default_value = "http://127.0.0.1:7800")]
         server: String,
+        /// Nơi cấp chứng chỉ được tin, PEM; không ghi là các nơi máy này tin / trusted authority of an https server, PEM; none is those of this machine.
+        #[arg(long, env = "EXAM_CA")]
+        ca: Option<PathBuf>,
         /// Nơi lưu nhật ký, như của `serve` / where the log is archived, as for `serve`.
         #[arg(long, env = "EXAM_ARCHIVE")]
         archive: Option<String>,
@@ -161,6 +167,10 @@ pub struct PortArguments {
     /// Địa chỉ của proxy được tin khi nói địa chỉ người gọi; dùng nhiều lần được / a proxy whose word for the caller's address counts; repeatable.
     #[arg(long, env = "EXAM_TRUSTED_PROXY", value_delimiter = ',')]
     pub trusted_proxy: Vec<std::net::IpAddr>,
+    /// Proxy nói địa chỉ người gọi bằng cách nào: tên tiêu đề HTTP, proxy-protocol (v2), hoặc nobody: không nói, nên không giới hạn theo địa chỉ /
+    /// how proxies name the caller: a header, proxy-protocol (v2), or nobody: not at all, so there are no limits by address.
+    #[arg(long, env = "EXAM_CALLER_FROM", default_value = "x-forwarded-for")]
+    pub caller_from: CallerFrom,
     /// Số lần gọi mỗi giây của một phiên làm bài / calls a second of one session.
     #[arg(long, env = "EXAM_CALLS_PER_SESSION", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub calls_per_session: u32,
@@ -195,6 +205,7 @@ impl PortArguments {
         callers.per_address.per_s = self.calls_per_address;
         callers.per_address.burst = self.calls_per_address.saturating_mul(5);
         callers.trusted_proxies.clone_from(&self.trusted_proxy);
+        callers.caller_from.clone_from(&self.caller_from);
         callers.limit_loopback = self.limit_loopback;
         if let (Some(cert), Some(key)) = (self.tls_cert.clone(), self.tls_key.clone()) {
             let client_ca = self.tls_client_ca.clone();
@@ -392,8 +403,9 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Backup {
             target,
             server,
+            ca,
             archive,
-        } => backup::run(&data, &server, archive.as_deref(), &target),
+        } => backup::run(&data, &server, ca.as_deref(), archive.as_deref(), &target),
         Command::Restore { backup } => backup::restore(&backup, &data),
         Command::Log(LogCommand::Verify { id, archive }) => {
             log::verify(&data, archive.as_deref(), id.as_deref())

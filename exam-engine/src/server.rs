@@ -1,6 +1,6 @@
 //! The roles of one process: engine, grader and control, all or some of them, on one port for gRPC and pages.
 //!
-//! Roles talk by gRPC, through memory within a process and by `peers::role_endpoint` between machines: the grader is
+//! Roles talk by gRPC, through memory within a process and by `peers::role_channel` between machines: the grader is
 //! fed by `TailLog`, and packages come to it by `AddExam`. Candidates' calls have the process's runtime to themselves; all
 //! else runs on a second one. Start at [`Server::start`].
 
@@ -10,6 +10,7 @@ mod in_process;
 mod line;
 mod peers;
 mod port;
+mod proxy_protocol;
 mod role;
 mod routes;
 mod runtimes;
@@ -119,9 +120,7 @@ impl Server {
             let _second = second.handle().enter(); // the connections' own tasks belong there too
             let near = in_process::channel();
             let grader = match &setup.grader {
-                Some(url) if !setup.has(Role::Grader) => {
-                    peers::role_endpoint(url, tls_files)?.connect_lazy()
-                }
+                Some(url) if !setup.has(Role::Grader) => peers::role_channel(url, tls_files)?,
                 _ => near.0.clone(),
             };
             (near, grader)
@@ -169,6 +168,7 @@ impl Server {
         let watch = Arc::new(Watch {
             gate: Gate::new(settings.gate),
             callers: Callers::new(settings.callers.clone()),
+            roles: roles.clone(),
         });
         Ok(Self {
             parts,
@@ -210,7 +210,9 @@ impl Server {
             streams.cancel();
         };
         let limits = self.settings.port;
-        port::serve(listener, front, limits, self.tls.take(), &streams, shutdown).await;
+        let watch = Arc::clone(&self.watch);
+        let tls = self.tls.take();
+        port::serve(listener, front, watch, limits, tls, &streams, shutdown).await;
         self.second.drained(port::DRAIN).await;
         // The grader lets go of the log first: its stream would keep the in-memory server, and with it the store, alive.
         if let Some((graders, _)) = &self.parts.grader {
@@ -242,7 +244,7 @@ fn log_source(
         vec![near]
     } else {
         let far = setup.engines.iter();
-        far.map(|url| Ok(peers::role_endpoint(url, tls)?.connect_lazy()))
+        far.map(|url| peers::role_channel(url, tls))
             .collect::<engine::Result<Vec<_>>>()?
     };
     Ok(Engines::new(channels, &secrets.service))

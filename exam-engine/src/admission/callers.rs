@@ -7,10 +7,14 @@
 use std::{
     hash::{BuildHasher, Hash, RandomState},
     net::{IpAddr, Ipv6Addr},
+    str::FromStr,
     time::Instant,
 };
 
-use http::HeaderMap;
+use http::{
+    HeaderMap, HeaderName,
+    header::{FORWARDED, InvalidHeaderName},
+};
 
 use super::{
     Class,
@@ -36,6 +40,8 @@ pub struct CallerLimits {
     pub failures_per_address: Rate,
     /// Peers whose word for the caller's address counts.
     pub trusted_proxies: Vec<IpAddr>,
+    /// How they give it.
+    pub caller_from: CallerFrom,
     /// Counts callers of this machine too.
     pub limit_loopback: bool,
 }
@@ -49,8 +55,38 @@ impl Default for CallerLimits {
             starts_per_address: rate(50, 1_000),
             failures_per_address: rate(1, 300),
             trusted_proxies: Vec::new(),
+            caller_from: CallerFrom::default(),
             limit_loopback: false,
         }
+    }
+}
+
+/// How a trusted proxy names the caller. One way only: what a proxy does not write itself, anybody may have written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CallerFrom {
+    /// In this header, to which it adds; `forwarded` is read by its own rules.
+    Header(HeaderName),
+    /// Before the first byte of each connection: the PROXY protocol, version 2.
+    ProxyProtocol,
+    /// Not at all: a balancer of plain TCP, behind which all candidates would be one.
+    Nobody,
+}
+
+impl Default for CallerFrom {
+    fn default() -> Self {
+        Self::Header(HeaderName::from_static("x-forwarded-for"))
+    }
+}
+
+impl FromStr for CallerFrom {
+    type Err = InvalidHeaderName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidHeaderName> {
+        Ok(match text {
+            "proxy-protocol" => Self::ProxyProtocol,
+            "nobody" => Self::Nobody,
+            name => Self::Header(name.parse()?),
+        })
     }
 }
 
@@ -98,13 +134,24 @@ impl Callers {
         u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX) + 3_600_000_000_000
     }
 
-    /// Returns whose call it is: the peer, or whom a trusted proxy names; nobody if the caller is not counted.
+    /// Tells whether a peer's connections begin with the caller's address.
+    #[must_use]
+    pub fn names_caller_first(&self, peer: IpAddr) -> bool {
+        self.limits.caller_from == CallerFrom::ProxyProtocol && self.is_trusted(peer)
+    }
+
+    fn is_trusted(&self, peer: IpAddr) -> bool {
+        self.limits.trusted_proxies.contains(&peer.to_canonical())
+    }
+
+    /// Returns whose call it is: the peer, or whom a trusted proxy names; nobody if the caller is not counted, as when a
+    /// trusted proxy names none: its own address stands for too many.
     #[must_use]
     pub fn address(&self, peer: IpAddr, headers: &HeaderMap) -> Option<IpAddr> {
-        let address = if self.limits.trusted_proxies.contains(&peer.to_canonical()) {
-            forwarded(headers, &self.limits.trusted_proxies).unwrap_or(peer)
-        } else {
-            peer
+        let address = match &self.limits.caller_from {
+            _ if !self.is_trusted(peer) => peer,
+            CallerFrom::Header(name) => forwarded(headers, name, &self.limits.trusted_proxies)?,
+            CallerFrom::ProxyProtocol | CallerFrom::Nobody => return None,
         }
         .to_canonical();
         (self.limits.limit_loopback || !address.is_loopback()).then_some(address)
@@ -133,7 +180,7 @@ impl Callers {
             self.count(address, Count::Starts, limits.starts_per_address, now_ns)?;
         }
         if let Some(token) = headers.get(http::header::AUTHORIZATION)
-            && class <= Class::Result
+            && class.is_candidates()
         {
             let key = self.hasher.hash_one(token.as_bytes());
             take(&self.tokens, key, limits.per_token, now_ns)?;
@@ -197,34 +244,25 @@ fn household(address: IpAddr) -> IpAddr {
 
 /// Reads the last address that was not added by a trusted proxy: what stands before it anybody may have written.
 /// Sources: RFC 7239; the older `X-Forwarded-For`.
-fn forwarded(headers: &HeaderMap, trusted: &[IpAddr]) -> Option<IpAddr> {
-    let read = |name: &str| -> Vec<String> {
-        headers
-            .get_all(name)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .map(|part| part.trim().to_owned())
-            .collect()
+fn forwarded(headers: &HeaderMap, name: &HeaderName, trusted: &[IpAddr]) -> Option<IpAddr> {
+    let values = headers.get_all(name).iter();
+    let hops: Vec<&str> = values
+        .flat_map(|value| value.to_str().unwrap_or_default().split(','))
+        .map(str::trim)
+        .collect();
+    let address = |hop: &str| {
+        if name != FORWARDED {
+            return parse_hop(hop);
+        }
+        hop.split(';').map(str::trim).find_map(|pair| {
+            let (name, value) = pair.split_once('=')?;
+            let is_for = name.eq_ignore_ascii_case("for");
+            is_for.then(|| parse_hop(value)).flatten()
+        })
     };
-    let named = read("forwarded");
-    let hops = if named.is_empty() {
-        read("x-forwarded-for")
-    } else {
-        named
-            .iter()
-            .map(|hop| {
-                let pair = hop.split(';').map(str::trim).find_map(|pair| {
-                    let (name, value) = pair.split_once('=')?;
-                    name.eq_ignore_ascii_case("for").then_some(value)
-                });
-                pair.unwrap_or_default().to_owned()
-            })
-            .collect()
-    };
-    hops.iter()
+    hops.into_iter()
         .rev()
-        .map_while(|hop| parse_hop(hop))
+        .map_while(address)
         .find(|address| !trusted.contains(address))
 }
 
@@ -333,8 +371,15 @@ mod tests {
         );
         check(&trusting, proxy, (xff, "rubbish"), None);
         check(&trusting, SCHOOL, (xff, "6.6.6.6"), Some("203.0.113.7"));
+        check(&trusting, proxy, ("forwarded", "for=6.6.6.6"), None);
+        let standard = Callers::new(CallerLimits {
+            trusted_proxies: vec![proxy],
+            caller_from: "forwarded".parse().unwrap(),
+            ..CallerLimits::default()
+        });
+        check(&standard, proxy, (xff, "6.6.6.6"), None);
         check(
-            &trusting,
+            &standard,
             proxy,
             (
                 "forwarded",
@@ -344,6 +389,33 @@ mod tests {
         );
         let wary = Callers::new(CallerLimits::default());
         check(&wary, proxy, (xff, "203.0.113.7"), None);
+    }
+
+    #[test]
+    fn a_header_that_the_proxy_does_not_write_gives_nobody_another_address() {
+        let callers = |caller_from| {
+            Callers::new(CallerLimits {
+                trusted_proxies: vec![OTHER],
+                caller_from,
+                ..CallerLimits::default()
+            })
+        };
+        let mut headers = HeaderMap::new();
+        headers.insert("forwarded", "for=6.6.6.6".parse().unwrap());
+        headers.insert("x-forwarded-for", "203.0.113.7".parse().unwrap());
+        let named = callers(CallerFrom::default()).address(OTHER, &headers);
+        assert_eq!(named, Some(SCHOOL));
+        // Negative control: it is read where it is the one to be read.
+        let named = callers("forwarded".parse().unwrap()).address(OTHER, &headers);
+        assert_eq!(named, Some("6.6.6.6".parse().unwrap()));
+        // A balancer that names nobody stands for all, and so is not counted, whatever is written behind it.
+        for silent in ["nobody", "proxy-protocol"] {
+            let callers = callers(silent.parse().unwrap());
+            assert_eq!(callers.address(OTHER, &headers), None, "{silent}");
+            assert_eq!(callers.address(SCHOOL, &headers), Some(SCHOOL), "{silent}");
+        }
+        let none = HeaderMap::new();
+        assert_eq!(callers(CallerFrom::default()).address(OTHER, &none), None);
     }
 
     #[test]

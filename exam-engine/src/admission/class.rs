@@ -5,13 +5,15 @@
 pub enum Class {
     /// Answers, submissions, and the session that a device needs to go on.
     Answer,
+    /// What organizers do to an exam and its attempts: a pause is wanted just when nothing else gets through.
+    Act,
     /// Check-ins and starts.
     Start,
     /// Paper, clock and polls.
     Read,
     /// A candidate's own result.
     Result,
-    /// Organizers' calls.
+    /// What organizers look at.
     Board,
     /// Whatever lasts: watched exams, exports, the log.
     Stream,
@@ -19,8 +21,9 @@ pub enum Class {
 
 impl Class {
     /// All classes.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Answer,
+        Self::Act,
         Self::Start,
         Self::Read,
         Self::Result,
@@ -35,6 +38,8 @@ impl Class {
             "SaveAnswers" | "SubmitAttempt" | "GetSession" | "EnterSection" => Self::Answer,
             "StartAttempt" | "CheckIn" => Self::Start,
             "GetPaper" | "GetServerTime" | "PollSession" => Self::Read,
+            "ActOnAttempts" | "CompensateOutage" | "CreateExam" | "PublishExam" | "OpenExam"
+            | "CloseExam" => Self::Act,
             "GetResult" => Self::Result,
             "WatchExam" | "ExportExam" | "ExportResult" | "TailLog" | "DumpStore" => Self::Stream,
             _ => Self::Board,
@@ -42,15 +47,36 @@ impl Class {
     }
 
     /// Returns the share of all calls at once up to which this class is let in, in percent: dashboards go first, answers
-    /// last. Half of the room is for candidates alone, and a quarter of it for those whose time is running.
+    /// last, organizers' actions never: they have few places, and above those no ceiling. Half of the room is for candidates alone, and a quarter of it for those whose time is running.
     pub(super) fn ceiling_percent(self) -> usize {
         match self {
+            Self::Act => 200,
             Self::Answer => 100,
             Self::Start => 85,
             Self::Read => 75,
             Self::Result => 60,
             Self::Board => 50,
             Self::Stream => 40,
+        }
+    }
+
+    /// Tells whether a call, by its path, cannot be taken up where it broke off: it is not ended for its connection's age.
+    #[must_use]
+    pub fn is_whole(path: &str) -> bool {
+        matches!(
+            path.rsplit('/').next(),
+            Some(
+                "ExportExam" | "ExportResult" | "DumpStore" | "ActOnAttempts" | "CompensateOutage"
+            )
+        )
+    }
+
+    /// Tells whether candidates make such calls.
+    #[must_use]
+    pub fn is_candidates(self) -> bool {
+        match self {
+            Self::Answer | Self::Start | Self::Read | Self::Result => true,
+            Self::Act | Self::Board | Self::Stream => false,
         }
     }
 
@@ -63,6 +89,7 @@ impl Class {
     pub fn name(self) -> &'static str {
         match self {
             Self::Answer => "answer",
+            Self::Act => "act",
             Self::Start => "start",
             Self::Read => "read",
             Self::Result => "result",

@@ -26,16 +26,21 @@ const RETRY_FULL_MS: u64 = 9_000;
 
 /// A device at rest asks this often: what an organizer does reaches it within two seconds.
 const POLL_CALM_MS: u64 = 2_000;
-/// What full load adds: a million devices that ask every fifteen seconds are 67,000 calls a second.
+/// Polls a second of one engine: a tenth or so of what it answers, and each may cost a look into the store. A million
+/// devices ask every fifty seconds.
+const POLLS_PER_S: u64 = 20_000;
+/// A device asks at least this often, whatever happens: a pause is never further away than a minute.
+const POLL_MAX_MS: u64 = 60_000;
+/// What full load adds.
 const POLL_FULL_MS: u64 = 13_000;
 
 /// Limits by class, in the order of [`Class::ALL`].
 #[derive(Clone, Copy, Debug)]
 pub struct GateLimits {
     /// Calls at once.
-    pub running: [usize; 6],
+    pub running: [usize; Class::ALL.len()],
     /// Calls that wait for their place.
-    pub waiting: [usize; 6],
+    pub waiting: [usize; Class::ALL.len()],
     /// Calls at once of all classes but streams.
     pub in_all: usize,
 }
@@ -45,14 +50,15 @@ impl Default for GateLimits {
         Self {
             running: [
                 8_192, // a quarter of a second of the measured rate: who waits longer is better told
+                16,    // a few organizers, each of whom does one thing after the other
                 1_024, // each loads, draws and commits
                 2_048, // no store is asked, but a paper is a large reply
                 256,   // each asks the grader
                 32,    // persons at consoles; the second runtime has few threads
                 64,    // consoles that watch; each export reads the whole log
             ],
-            waiting: [4_096, 2_048, 1_024, 128, 32, 0], // about half a limit each; a stream is not waited for
-            in_all: 8_192,                              // some 10 KiB each
+            waiting: [4_096, 16, 2_048, 1_024, 128, 32, 0], // about half a limit each; a stream is not waited for
+            in_all: 8_192,                                  // some 10 KiB each
         }
     }
 }
@@ -82,7 +88,8 @@ impl Line {
 pub struct Gate {
     limits: GateLimits,
     in_all: AtomicUsize,
-    lines: [Line; 6],
+    n_live: AtomicUsize,
+    lines: [Line; Class::ALL.len()],
 }
 
 /// The right to be worked on; given back when dropped.
@@ -111,6 +118,7 @@ impl Gate {
                 n_shed: AtomicU64::new(0),
             }),
             in_all: AtomicUsize::new(0),
+            n_live: AtomicUsize::new(0),
             limits,
         })
     }
@@ -121,12 +129,25 @@ impl Gate {
         self.lines[class.index()].n_shed.load(Ordering::Relaxed)
     }
 
-    /// Tells a device when to ask again: every two seconds in calm, less often the fuller it is here.
+    /// Learns how many sessions this engine holds; told once a second.
+    pub fn set_live(&self, n_live: usize) {
+        self.n_live.store(n_live, Ordering::Relaxed);
+    }
+
+    /// Returns how many sessions this engine held when it was last told.
+    #[must_use]
+    pub fn n_live(&self) -> usize {
+        self.n_live.load(Ordering::Relaxed)
+    }
+
+    /// Tells a device when to ask again: every two seconds in calm, less often the more devices ask and the fuller it is.
     #[must_use]
     pub fn next_poll_ms(&self) -> u32 {
         let load = self.in_all.load(Ordering::Relaxed).min(self.limits.in_all);
         let more = POLL_FULL_MS * load as u64 / self.limits.in_all.max(1) as u64;
-        u32::try_from(POLL_CALM_MS + more).expect("both are small")
+        let n_live = self.n_live() as u64;
+        let calm = POLL_CALM_MS.max(n_live.saturating_mul(1_000) / POLLS_PER_S);
+        u32::try_from((calm + more).min(POLL_MAX_MS)).expect("a minute at most")
     }
 
     /// Returns how many calls of a class are worked on.
@@ -215,8 +236,8 @@ mod tests {
 
     fn gate(in_all: usize) -> Arc<Gate> {
         Gate::new(GateLimits {
-            running: [100; 6],
-            waiting: [2; 6],
+            running: [100; Class::ALL.len()],
+            waiting: [2; Class::ALL.len()],
             in_all,
         })
     }
@@ -232,10 +253,28 @@ mod tests {
     }
 
     #[test]
+    fn polls_stay_below_their_rate_however_many_devices_there_are() {
+        let gate = gate(100);
+        for (n_live, expected_ms) in [
+            (0, 2_000),
+            (40_000, 2_000),
+            (100_000, 5_000),
+            (1_000_000, 50_000),
+            (usize::MAX, 60_000),
+        ] {
+            gate.set_live(n_live);
+            assert_eq!(gate.next_poll_ms(), expected_ms, "{n_live}");
+        }
+        gate.set_live(1_000_000);
+        let _permits: Vec<_> = (0..100).map(|_| gate.try_enter(Class::Answer)).collect();
+        assert_eq!(gate.next_poll_ms(), 60_000, "a full server adds no more");
+    }
+
+    #[test]
     fn as_load_grows_boards_are_refused_first_and_answers_last() {
         let gate = gate(100);
         let mut permits = Vec::new();
-        let mut refused_at = [0; 6];
+        let mut refused_at = [0; Class::ALL.len()];
         for n in 0..=100 {
             for class in Class::ALL {
                 if gate.try_enter(class).is_none() && refused_at[class.index()] == 0 {
@@ -244,7 +283,8 @@ mod tests {
             }
             permits.extend(gate.try_enter(Class::Answer));
         }
-        assert_eq!(refused_at, [100, 85, 75, 60, 50, 40]);
+        // Organizers' actions are not refused at all (0), however full it is.
+        assert_eq!(refused_at, [100, 0, 85, 75, 60, 50, 40]);
         drop(permits);
         assert!(
             Class::ALL
@@ -253,11 +293,39 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_pause_gets_through_when_answers_have_filled_everything() {
+        let gate = Gate::new(GateLimits::default());
+        let all: Vec<_> = (0..gate.limits.in_all)
+            .map(|_| gate.try_enter(Class::Answer).unwrap())
+            .collect();
+        assert!(gate.try_enter(Class::Answer).is_none(), "it is full");
+        let enter = |rpc: &str| {
+            let class = Class::of(&format!("/exam.v1.OrganizerService/{rpc}"));
+            gate.try_enter(class)
+        };
+        for rpc in [
+            "ActOnAttempts",
+            "CompensateOutage",
+            "CreateExam",
+            "PublishExam",
+            "OpenExam",
+            "CloseExam",
+        ] {
+            assert!(enter(rpc).is_some(), "{rpc}");
+        }
+        // Negative control: a board is not let in, nor more actions at once than there are places.
+        assert!(enter("GetStandings").is_none());
+        let acts: Vec<_> = (0..100).map_while(|_| enter("ActOnAttempts")).collect();
+        assert_eq!(acts.len(), 16);
+        drop(all);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_full_class_refuses_within_its_patience_and_others_go_on() {
         let gate = Gate::new(GateLimits {
-            running: [1; 6],
-            waiting: [1; 6],
+            running: [1; Class::ALL.len()],
+            waiting: [1; Class::ALL.len()],
             in_all: 100,
         });
         let held = gate.enter(Class::Board).await.unwrap();
@@ -276,8 +344,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn whoever_leaves_the_queue_gives_the_place_back() {
         let gate = Gate::new(GateLimits {
-            running: [0; 6],
-            waiting: [1; 6],
+            running: [0; Class::ALL.len()],
+            waiting: [1; Class::ALL.len()],
             in_all: 100,
         });
         for _ in 0..3 {

@@ -8,9 +8,10 @@ use proto::exam::v1::{
     PauseAction, ReasonCode, ReopenAction, RestoreAction, ResumeAction, VoidAction,
     act_on_attempts_request::Action, action_scope::Who,
 };
+use tonic::Status;
 
 use super::{
-    client::{Client, refusal},
+    client::{Client, is_unknown, refusal},
     say,
 };
 
@@ -191,8 +192,11 @@ pub(super) async fn run(client: &mut Client, command: ActCommand) -> anyhow::Res
         attempt: common.attempt,
         action: Some(action),
     };
+    let action_id = action_id(&request.cause);
     let reply = client.act_on_attempts(request).await;
-    let acted = reply.map_err(|status| refusal(&status))?.into_inner();
+    let acted = reply
+        .map_err(|status| refused(&status, &action_id))?
+        .into_inner();
     say(format_args!(
         "{} lượt thi thay đổi, {} giữ nguyên / {} attempts changed, {} unchanged",
         acted.n_changed, acted.n_unchanged, acted.n_changed, acted.n_unchanged
@@ -216,8 +220,11 @@ async fn compensate(
         to_ms: instant(to)?,
         least_silence_ms: least_silence_s.saturating_mul(1_000),
     };
+    let action_id = action_id(&request.cause);
     let reply = client.compensate_outage(request).await;
-    let given = reply.map_err(|status| refusal(&status))?.into_inner();
+    let given = reply
+        .map_err(|status| refused(&status, &action_id))?
+        .into_inner();
     say(format_args!(
         "{} lượt thi thêm giờ, {} mở lại, {} không ảnh hưởng; nhiều nhất {} giây / \
          {} attempts extended, {} reopened, {} unaffected; {} seconds at most",
@@ -231,6 +238,25 @@ async fn compensate(
         given.longest_ms.div_ceil(1_000),
     ));
     complete(given.n_failed)
+}
+
+fn action_id(cause: &Option<Cause>) -> String {
+    cause
+        .as_ref()
+        .map(|cause| cause.action_id.clone())
+        .unwrap_or_default()
+}
+
+/// Tells whoever lost the reply how to ask again without doing it twice.
+fn refused(status: &Status, action_id: &str) -> anyhow::Error {
+    let error = refusal(status);
+    if !is_unknown(status) {
+        return error;
+    }
+    error.context(format!(
+        "chưa biết việc đã xong hay chưa, hãy gọi lại với --action-id {action_id} / \
+         it is not known whether it was done, call again with --action-id {action_id}"
+    ))
 }
 
 fn complete(n_failed: u64) -> anyhow::Result<()> {
@@ -275,4 +301,31 @@ fn instant(at: DateTime) -> anyhow::Result<u64> {
     let zone = TimeZone::get("Asia/Ho_Chi_Minh")?;
     let at = at.to_zoned(zone)?.timestamp();
     Ok(u64::try_from(at.as_millisecond())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::Code;
+
+    use super::*;
+
+    #[test]
+    fn a_lost_reply_names_the_id_to_repeat() {
+        #[track_caller]
+        fn check(code: Code, expected: bool) {
+            let error = refused(&Status::new(code, "why"), "cli-7");
+            assert_eq!(format!("{error:#}").contains("--action-id cli-7"), expected);
+            assert!(format!("{error:#}").contains("why"));
+        }
+        for lost in [Code::Unavailable, Code::DeadlineExceeded, Code::Cancelled] {
+            check(lost, true);
+        }
+        for decided in [
+            Code::InvalidArgument,
+            Code::PermissionDenied,
+            Code::NotFound,
+        ] {
+            check(decided, false);
+        }
+    }
 }

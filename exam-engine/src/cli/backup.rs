@@ -11,7 +11,6 @@ use std::{
 
 use anyhow::Context;
 use proto::exam::v1::{DumpStoreRequest, operator_service_client::OperatorServiceClient};
-use tonic::transport::Endpoint;
 
 use super::{client, say};
 use crate::{
@@ -23,6 +22,7 @@ use crate::{
 pub(super) fn run(
     data: &Path,
     server: &str,
+    ca: Option<&Path>,
     archive: Option<&str>,
     target: &Path,
 ) -> anyhow::Result<()> {
@@ -30,7 +30,7 @@ pub(super) fn run(
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    if let Err(error) = runtime.block_on(fill(&new, data, server, archive)) {
+    if let Err(error) = runtime.block_on(fill(&new, data, server, ca, archive)) {
         new.discard();
         return Err(error);
     }
@@ -47,9 +47,10 @@ async fn fill(
     new: &Backup,
     data: &Path,
     server: &str,
+    ca: Option<&Path>,
     archive: Option<&str>,
 ) -> anyhow::Result<()> {
-    dump(new, data, server).await.context(
+    dump(new, data, server, ca).await.context(
         "không chụp được kho dữ liệu bài thi; nếu máy chủ dùng Redis, hãy chép tệp AOF của Redis cùng thư mục dữ liệu khi đã dừng máy chủ / \
          cannot dump the live store; if the server uses Redis, stop it and copy Redis's append-only file with the data folder",
     )?;
@@ -64,13 +65,9 @@ async fn fill(
     copy_archive(new, &place, &summary).await
 }
 
-async fn dump(new: &Backup, data: &Path, server: &str) -> anyhow::Result<()> {
+async fn dump(new: &Backup, data: &Path, server: &str, ca: Option<&Path>) -> anyhow::Result<()> {
     let bearer = client::bearer(data)?;
-    let channel = Endpoint::from_shared(server.to_owned())
-        .context("địa chỉ máy chủ sai / bad server address")?
-        .connect()
-        .await
-        .with_context(|| client::cannot_connect(server))?;
+    let channel = client::channel(server, ca).await?;
     let mut client = OperatorServiceClient::with_interceptor(channel, bearer);
     let reply = client.dump_store(DumpStoreRequest {}).await;
     let mut pieces = reply

@@ -6,7 +6,7 @@ use anyhow::Context;
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use proto::exam::v1::{ExportExamRequest, organizer_service_client::OrganizerServiceClient};
 use tonic::{
-    Request, Status,
+    Code, Request, Status,
     metadata::{Ascii, MetadataValue},
     service::{Interceptor, interceptor::InterceptedService},
     transport::Channel,
@@ -42,18 +42,14 @@ pub(super) fn bearer(data: &Path) -> anyhow::Result<Bearer> {
     Ok(Bearer(bearer))
 }
 
-pub(super) fn cannot_connect(server: &str) -> String {
+fn cannot_connect(server: &str) -> String {
     format!(
         "không nối được {server}; máy chủ đã chạy chưa? / cannot connect to {server}; is the server running?"
     )
 }
 
-pub(super) async fn connect(
-    data: &Path,
-    server: &str,
-    ca: Option<&Path>,
-) -> anyhow::Result<Client> {
-    let bearer = bearer(data)?;
+/// Connects to a server, which over https shows a certificate of `ca` or of an authority that this machine trusts.
+pub(super) async fn channel(server: &str, ca: Option<&Path>) -> anyhow::Result<Channel> {
     let endpoint = match ca {
         Some(ca) => {
             let pem = fs::read(ca)
@@ -62,13 +58,34 @@ pub(super) async fn connect(
         }
         None => client::endpoint(server),
     };
-    let channel = endpoint
+    endpoint
         .context("địa chỉ máy chủ sai / bad server address")?
         .connect()
         .await
-        .with_context(|| cannot_connect(server))?;
+        .with_context(|| cannot_connect(server))
+}
+
+pub(super) async fn connect(
+    data: &Path,
+    server: &str,
+    ca: Option<&Path>,
+) -> anyhow::Result<Client> {
+    let bearer = bearer(data)?;
+    let channel = channel(server, ca).await?;
     Ok(OrganizerServiceClient::with_interceptor(channel, bearer)
         .max_decoding_message_size(MAX_MESSAGE_BYTES))
+}
+
+/// Tells whether the server may have done what was asked: the reply was lost, or did not come in time.
+pub(super) fn is_unknown(status: &Status) -> bool {
+    matches!(
+        status.code(),
+        Code::Unavailable
+            | Code::DeadlineExceeded
+            | Code::Cancelled
+            | Code::Unknown
+            | Code::Internal
+    )
 }
 
 /// Turns a refusal into what a person reads: its sentence, then its facts, as "(area=99)".
@@ -126,7 +143,6 @@ pub(super) async fn archive(
 mod tests {
     use std::collections::HashMap;
 
-    use tonic::Code;
     use tonic_types::ErrorDetails;
 
     use super::*;

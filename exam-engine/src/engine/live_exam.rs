@@ -15,7 +15,7 @@ use question_bank::{
     paper::Paper,
     release::read_paper_half,
 };
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::sync::{Mutex, MutexGuard, OwnedMutexGuard};
 
 use super::{Result, exam_id};
 use crate::{
@@ -45,6 +45,7 @@ pub struct LiveExam {
     shapes: Vec<ItemShape>,
     exam: RwLock<wire::Exam>,
     cells: DashMap<CandidateId, Cell>,
+    acting: Mutex<()>,
 }
 
 impl LiveExam {
@@ -71,6 +72,7 @@ impl LiveExam {
             half,
             exam: RwLock::new(exam),
             cells: DashMap::new(),
+            acting: Mutex::default(),
         })
     }
 
@@ -78,6 +80,12 @@ impl LiveExam {
     #[must_use]
     pub fn exam(&self) -> wire::Exam {
         self.exam.read().expect("no panic under this lock").clone()
+    }
+
+    /// Waits until no organizer's action on attempts runs here, and begins one. Called twice with one id, the second finds
+    /// nothing left to do, instead of reading and changing everything beside the first.
+    pub async fn begin_action(&self) -> MutexGuard<'_, ()> {
+        self.acting.lock().await
     }
 
     /// Returns where the exam stands.
@@ -164,6 +172,12 @@ impl LiveExam {
             return Cell::default();
         }
         Arc::clone(&self.cells.entry(candidate).or_default())
+    }
+
+    /// Returns how many running sessions are in memory here. Looks at each part of the table: not for every call.
+    #[must_use]
+    pub fn n_cells(&self) -> usize {
+        self.cells.len()
     }
 
     /// Frees all cells, also those of candidates who have ended at another engine.

@@ -183,6 +183,8 @@ impl OrganizerService for Organizer {
         let action = convert::action(request.action, exam.state()).map_err(to_status)?;
         let attempt = (request.attempt > 0).then_some(request.attempt);
         let cause = convert::cause(request.cause).map_err(to_status)?;
+        let exam = self.engine.published(&request.exam_id).map_err(to_status)?;
+        let _alone = exam.begin_action().await;
         let acted = self
             .engine
             .act_on_attempts(
@@ -211,6 +213,8 @@ impl OrganizerService for Organizer {
         let mut cause = request.cause.unwrap_or_default();
         cause.set_reason(ReasonCode::Outage);
         let cause = convert::cause(Some(cause)).map_err(to_status)?;
+        let exam = self.engine.published(&request.exam_id).map_err(to_status)?;
+        let _alone = exam.begin_action().await;
         let outage = convert::outage(
             request.from_ms,
             request.to_ms,

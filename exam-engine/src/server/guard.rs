@@ -17,19 +17,21 @@ use http::{HeaderMap, Request, Response};
 use http_body::Frame;
 use proto::exam::v1::ErrorCode;
 use tokio::time::Sleep;
-use tonic::{Status, body::Body, server::NamedService};
+use tonic::{Status, body::Body, metadata::MetadataMap, server::NamedService};
 use tower::Service;
 
 use crate::{
     admission::{Callers, Class, Gate, Permit},
-    grpc::status::refusal,
+    grpc::{auth::Roles, status::refusal},
 };
 
 /// Longest work on one call, its message included: above the engine's own patience, below a client's ten seconds. Whoever
 /// sends half a message holds a place no longer.
 const CALL_PATIENCE: Duration = Duration::from_secs(8);
-/// Exports and publications may take longer before their first word.
+/// Exports may take longer before their first word.
 const ORGANIZER_PATIENCE: Duration = Duration::from_secs(120);
+/// An action on a million attempts takes minutes, and another may run before it; it goes on anyhow, so its caller may wait.
+const ACTION_PATIENCE: Duration = Duration::from_secs(3_600);
 
 /// Who is at the other end of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +48,8 @@ pub(super) struct Watch {
     pub(super) gate: Arc<Gate>,
     /// Rates by caller.
     pub(super) callers: Callers,
+    /// Who may take a place of the few for organizers' actions: half a message of a stranger must not hold one.
+    pub(super) roles: Roles,
 }
 
 /// A service behind the questions.
@@ -69,7 +73,7 @@ impl<S> Guard<S> {
 
 impl<S: Clone + Send + 'static> Guard<S> {
     /// Answers a call of a peer.
-    pub(super) fn call_from<B>(&self, peer: Peer, request: Request<B>) -> Guarded<S::Future>
+    pub(super) fn call_from<B>(&self, peer: Peer, mut request: Request<B>) -> Guarded<S::Future>
     where
         S: Service<Request<B>, Response = Response<Body>, Error = Infallible>,
         S::Future: Unpin + Send + 'static,
@@ -88,6 +92,12 @@ impl<S: Clone + Send + 'static> Guard<S> {
                 return Guarded::refused(refusal(ErrorCode::TooManyCalls, again));
             }
         }
+        if class == Class::Act {
+            let metadata = MetadataMap::from_headers(headers.clone());
+            if let Err(refused) = self.watch.roles.organizer(&metadata) {
+                return Guarded::refused(refused);
+            }
+        }
         let patience = patience(headers, class);
         if patience.is_zero() {
             return Guarded::refused(refusal(ErrorCode::CallTimedOut, vec![]));
@@ -95,8 +105,8 @@ impl<S: Clone + Send + 'static> Guard<S> {
         let suspect = address.filter(|_| class == Class::Start);
         match self.watch.gate.try_enter(class) {
             Some(permit) => Guarded::Running(Running {
+                permit: place(permit, class, &mut request),
                 inner: self.inner.clone().call(request),
-                permit: Some(permit),
                 class,
                 patience,
                 alarm: None,
@@ -110,7 +120,7 @@ impl<S: Clone + Send + 'static> Guard<S> {
 
     async fn wait<B>(
         self,
-        request: Request<B>,
+        mut request: Request<B>,
         class: Class,
         patience: Duration,
         suspect: Option<IpAddr>,
@@ -132,8 +142,8 @@ impl<S: Clone + Send + 'static> Guard<S> {
         };
         let mut inner = self.inner;
         Running {
+            permit: place(permit, class, &mut request),
             inner: inner.call(request),
-            permit: Some(permit),
             class,
             patience: patience.saturating_sub(begun.elapsed()),
             alarm: None,
@@ -172,12 +182,21 @@ impl<S: NamedService> NamedService for Guard<S> {
     const NAME: &'static str = S::NAME;
 }
 
+/// Puts a place where it is kept: with the call, or, since an action outlives its call, with the action itself.
+fn place<B>(permit: Permit, class: Class, request: &mut Request<B>) -> Option<Permit> {
+    if class != Class::Act {
+        return Some(permit);
+    }
+    request.extensions_mut().insert(Arc::new(permit));
+    None
+}
+
 /// Returns the time for a call: the server's, or the caller's if that is shorter.
 fn patience(headers: &HeaderMap, class: Class) -> Duration {
-    let own = if class < Class::Board {
-        CALL_PATIENCE
-    } else {
-        ORGANIZER_PATIENCE
+    let own = match class {
+        Class::Act => ACTION_PATIENCE,
+        Class::Board | Class::Stream => ORGANIZER_PATIENCE,
+        Class::Answer | Class::Start | Class::Read | Class::Result => CALL_PATIENCE,
     };
     headers
         .get("grpc-timeout")

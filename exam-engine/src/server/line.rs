@@ -29,6 +29,8 @@ pub(super) struct Meter {
     n_read: AtomicU64,
     n_calls: AtomicU64,
     n_running: AtomicUsize,
+    /// Those of them that cannot be taken up where they broke off.
+    n_whole: AtomicUsize,
     /// Replies with something to send that the connection does not ask for.
     n_unread: AtomicUsize,
     /// Rises with each piece of a reply that is asked for.
@@ -41,6 +43,7 @@ impl Meter {
             n_read: AtomicU64::new(0),
             n_calls: AtomicU64::new(0),
             n_running: AtomicUsize::new(0),
+            n_whole: AtomicUsize::new(0),
             n_unread: AtomicUsize::new(0),
             progress: AtomicU64::new(0),
         })
@@ -53,11 +56,21 @@ impl Meter {
                 >= SPEAKS_FROM_BYTES.max(u64::try_from(preface).unwrap_or(u64::MAX))
     }
 
-    /// Notes a call, which runs until what is returned is dropped.
-    pub(super) fn call(self: &Arc<Self>) -> Call {
+    /// Notes a call, which runs until what is returned is dropped; `is_whole` if it cannot be taken up where it broke off.
+    pub(super) fn call(self: &Arc<Self>, is_whole: bool) -> Call {
         self.n_calls.fetch_add(1, Ordering::Relaxed);
         self.n_running.fetch_add(1, Ordering::Relaxed);
-        Call(Arc::clone(self))
+        self.n_whole
+            .fetch_add(usize::from(is_whole), Ordering::Relaxed);
+        Call {
+            meter: Arc::clone(self),
+            is_whole,
+        }
+    }
+
+    /// Tells whether a call runs that cannot be taken up where it broke off.
+    pub(super) fn has_whole(&self) -> bool {
+        self.n_whole.load(Ordering::Relaxed) > 0
     }
 
     /// Tells whether no call runs.
@@ -82,11 +95,17 @@ impl Meter {
 }
 
 /// A call under way, its reply included.
-pub(super) struct Call(Arc<Meter>);
+pub(super) struct Call {
+    meter: Arc<Meter>,
+    is_whole: bool,
+}
 
 impl Drop for Call {
     fn drop(&mut self) {
-        self.0.n_running.fetch_sub(1, Ordering::Relaxed);
+        self.meter.n_running.fetch_sub(1, Ordering::Relaxed);
+        self.meter
+            .n_whole
+            .fetch_sub(usize::from(self.is_whole), Ordering::Relaxed);
     }
 }
 
@@ -101,7 +120,7 @@ impl Watched {
     pub(super) fn new(body: Body, call: Call) -> Self {
         let is_unread = !http_body::Body::is_end_stream(&body);
         if is_unread {
-            call.0.unread();
+            call.meter.unread();
         }
         Self {
             body,
@@ -114,7 +133,7 @@ impl Watched {
 impl Drop for Watched {
     fn drop(&mut self) {
         if self.is_unread {
-            self.call.0.read();
+            self.call.meter.read();
         }
     }
 }
@@ -128,12 +147,12 @@ impl http_body::Body for Watched {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<bytes::Bytes>, Status>>> {
         if std::mem::take(&mut self.is_unread) {
-            self.call.0.read();
+            self.call.meter.read();
         }
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         if matches!(frame, Some(Ok(_))) {
             self.is_unread = true; // it lies here until the connection asks for more
-            self.call.0.unread();
+            self.call.meter.unread();
         }
         Poll::Ready(frame)
     }

@@ -35,37 +35,36 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 const UNKNOWN_TRIES: u32 = 20;
 const UNKNOWN_PAUSE: Duration = Duration::from_millis(100);
 
-/// Makes the endpoint of another role: the one place where it is decided how roles talk between machines.
+/// Makes the channel to another role, which connects when it is first used: the one place where it is decided how roles talk between machines.
 ///
 /// # Errors
 /// [`Error::Invalid`] names a URL that is none, or one of TLS without this process's own certificate and the authority of
 /// the roles'.
-pub(super) fn role_endpoint(url: &str, tls: Option<&TlsFiles>) -> engine::Result<Endpoint> {
+pub(super) fn role_channel(url: &str, tls: Option<&TlsFiles>) -> engine::Result<Channel> {
     let invalid = |what: &str| Error::Invalid {
         field: "url",
         what: format!("{url}: {what}"),
     };
     let own = tls.and_then(|files| Some((files, files.client_ca.as_ref()?)));
-    let endpoint = match own {
-        Some((files, ca)) if url.starts_with("https:") => {
-            tls::channel(url, ca, &files.cert, &files.key)?
-        }
-        _ if url.starts_with("https:") => {
-            return Err(invalid(
-                "cần --tls-cert, --tls-key và --tls-client-ca / --tls-cert, --tls-key and --tls-client-ca are needed",
-            ));
-        }
-        _ => Endpoint::from_shared(url.to_owned()).map_err(|_| {
+    let endpoint = Endpoint::from_shared(url.replacen("https:", "http:", 1)) // TLS comes beneath it
+        .map_err(|_| {
             invalid("cần dạng http://máy:cổng / a URL like http://machine:port is expected")
-        })?,
-    };
-    Ok(endpoint
+        })?
         .connect_timeout(CONNECT_TIMEOUT)
         .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
         .keep_alive_while_idle(true)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .tcp_nodelay(true))
+        .tcp_nodelay(true);
+    match own {
+        Some((files, ca)) if url.starts_with("https:") => {
+            Ok(tls::channel(&endpoint, ca, &files.cert, &files.key)?)
+        }
+        _ if url.starts_with("https:") => Err(invalid(
+            "cần --tls-cert, --tls-key và --tls-client-ca / --tls-cert, --tls-key and --tls-client-ca are needed",
+        )),
+        _ => Ok(endpoint.connect_lazy()),
+    }
 }
 
 /// Adds the service's word to every call.

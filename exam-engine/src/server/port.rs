@@ -22,8 +22,9 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    guard::Peer,
+    guard::{Peer, Watch},
     line::{Line, Meter},
+    proxy_protocol,
     routes::Front,
     settings::PortLimits,
     tls::Tls,
@@ -119,6 +120,7 @@ fn room(wanted: usize) -> usize {
 pub(super) async fn serve(
     listener: TcpListener,
     front: Front,
+    watch: Arc<Watch>,
     limits: PortLimits,
     tls: Option<Arc<Tls>>,
     stop: &CancellationToken,
@@ -130,6 +132,7 @@ pub(super) async fn serve(
         end: end.clone(),
         server: server(&limits),
         front,
+        watch,
         limits,
         tls,
         stop: stop.clone(),
@@ -170,6 +173,7 @@ pub(super) async fn serve(
 struct Port {
     server: Server,
     front: Front,
+    watch: Arc<Watch>,
     limits: PortLimits,
     tls: Option<Arc<Tls>>,
     stop: CancellationToken,
@@ -177,7 +181,7 @@ struct Port {
 }
 
 impl Port {
-    async fn accept(&self, stream: TcpStream, peer: SocketAddr) {
+    async fn accept(&self, mut stream: TcpStream, peer: SocketAddr) {
         let _ = stream.set_nodelay(true); // fails only on a socket that is already gone
         let meter = Meter::new();
         let speaks_by = Instant::now() + self.limits.first_bytes;
@@ -185,6 +189,18 @@ impl Port {
             address: peer.ip(),
             is_role: false,
         };
+        if self.watch.callers.names_caller_first(peer.address) {
+            let reading = proxy_protocol::read(&mut stream);
+            let reading = tokio::time::timeout_at(speaks_by, reading);
+            match self.stop.run_until_cancelled(reading).await {
+                Some(Ok(Ok(named))) => peer.address = named.unwrap_or(peer.address),
+                Some(Ok(Err(error))) => {
+                    tracing::debug!(error = %error, "a trusted proxy names nobody");
+                    return;
+                }
+                Some(Err(_)) | None => return, // said nothing in time, or we stop
+            }
+        }
         let line = Line::new(stream, Arc::clone(&meter), self.limits.reader);
         let Some(tls) = &self.tls else {
             return self.serve(line, peer, &meter, speaks_by).await;
@@ -290,7 +306,7 @@ impl Patience<'_> {
     /// Tells whether the connection is to be dropped, whatever its peer thinks of it.
     fn is_over(&mut self, now: Instant) -> bool {
         let is_silent = now >= self.speaks_by && !self.meter.speaks(self.preface_bytes);
-        let is_old = now >= self.leaves_at + self.limits.age_grace;
+        let is_old = now >= self.leaves_at + self.limits.age_grace && !self.meter.has_whole();
         let is_gone = self.is_stopping && self.is_leaving && self.meter.is_idle();
         is_silent || is_old || is_gone || self.is_stalled(now)
     }
@@ -327,5 +343,35 @@ impl Patience<'_> {
             };
             first.min(self.leaves_at)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admission::Class;
+
+    #[tokio::test]
+    async fn a_backup_is_not_cut_off_for_the_age_of_its_connection() {
+        let (limits, meter, now) = (PortLimits::default(), Meter::new(), Instant::now());
+        let mut patience = Patience {
+            limits: &limits,
+            meter: &meter,
+            speaks_by: now,
+            preface_bytes: HTTP2_PREFACE_BYTES,
+            leaves_at: now + limits.age,
+            is_leaving: false,
+            is_stopping: false,
+            unread_at: None,
+        };
+        let late = now + limits.age + limits.age_grace;
+        let backup = meter.call(Class::is_whole("/exam.v1.OperatorService/DumpStore"));
+        assert!(patience.leaves(late), "no new call may begin");
+        assert!(!patience.is_over(late));
+        drop(backup);
+        assert!(patience.is_over(late));
+        // Negative control: who follows the log goes on elsewhere.
+        let _tail = meter.call(Class::is_whole("/exam.v1.LogService/TailLog"));
+        assert!(patience.is_over(late));
     }
 }

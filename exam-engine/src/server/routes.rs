@@ -38,6 +38,7 @@ use super::{
     runtimes::Second,
 };
 use crate::{
+    admission::{Class, Gate},
     engine::Engine,
     grpc::{self, auth::Roles, status::refusal},
 };
@@ -82,7 +83,7 @@ impl hyper::service::Service<http::Request<Incoming>> for Desk {
     type Future = Answer;
 
     fn call(&self, mut request: http::Request<Incoming>) -> Answer {
-        let call = self.meter.call();
+        let call = self.meter.call(Class::is_whole(request.uri().path()));
         let hot = self.front.candidates.as_ref();
         let work = if let Some(candidates) = hot.filter(|_| is_hot(&request)) {
             Work::Hot(candidates.call_from(self.peer, request))
@@ -200,7 +201,8 @@ pub(super) fn front(
     let router = mount_role(router, packages, Role::Grader, &mut told);
     let router = mount(router, Guard::new(second.behind(reflection), watch, false));
     let engine = parts.engine.clone();
-    tokio::spawn(report_health(health, engine, told, stop.clone()));
+    let gate = Arc::clone(&watch.gate);
+    tokio::spawn(report_health(health, engine, gate, told, stop.clone()));
     Front {
         candidates,
         rest: mount(router, health_service),
@@ -216,10 +218,11 @@ pub(super) struct Door {
 }
 
 /// Tells once a second whether answers are stored, and that they are not any more once the server stops. `told` are the
-/// services that are here; "" is the server as a whole.
+/// services that are here; "" is the server as a whole. Counts the sessions for the gate, too.
 async fn report_health(
     mut health: HealthReporter,
     engine: Option<Arc<Engine>>,
+    gate: Arc<Gate>,
     told: Vec<&'static str>,
     stop: CancellationToken,
 ) {
@@ -227,7 +230,14 @@ async fn report_health(
         Some(engine) => engine.store_is_up().await,
         None => true, // a grader alone has no store
     };
+    let n_live = || {
+        let exams = engine.as_ref().map(|engine| engine.watch_exams());
+        exams.map_or(0, |exams| {
+            exams.borrow().iter().map(|exam| exam.n_cells()).sum()
+        })
+    };
     while let Some(is_up) = stop.run_until_cancelled(is_up()).await {
+        gate.set_live(n_live());
         let status = if is_up {
             ServingStatus::Serving
         } else {

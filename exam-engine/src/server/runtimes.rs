@@ -8,6 +8,7 @@ use std::{
     convert::Infallible,
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -23,7 +24,7 @@ use tokio_util::task::TaskTracker;
 use tonic::{Status, body::Body, server::NamedService};
 use tower::Service;
 
-use crate::grpc::status::stopping;
+use crate::{admission::Permit, grpc::status::stopping};
 
 /// Of so many cores one is for the second runtime.
 const CORES_A_THREAD: usize = 4;
@@ -116,10 +117,12 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let place = request.extensions_mut().remove::<Arc<Permit>>();
         let mut inner = self.inner.clone();
         let (heads, mut head) = mpsc::channel(1);
         let task = async move {
+            let _place = place; // held for as long as this works, whether or not the caller waits for it
             let Ok(reply) = inner.call(request).await;
             let (parts, body) = reply.into_parts();
             if body.is_end_stream() {

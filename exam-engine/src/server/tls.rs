@@ -6,26 +6,32 @@
 
 use std::{
     fs, io,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, RwLock},
     time::Duration,
 };
 
+use http::Uri;
+use hyper_util::rt::TokioIo;
 use rustls::{
-    RootCertStore, ServerConfig,
+    ClientConfig, RootCertStore, ServerConfig,
     crypto::ring,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
     server::WebPkiClientVerifier,
     version::{TLS12, TLS13},
 };
-use tokio_rustls::TlsAcceptor;
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector, client::TlsStream};
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
+use tonic::transport::{Channel, Endpoint};
+use tower::service_fn;
 
-use super::{port::CONNECTION_WINDOW_BYTES, settings::TlsFiles};
+use super::settings::TlsFiles;
 
 /// Files are looked at so often: a new certificate is used within a minute of its arrival.
 const LOOK_PERIOD: Duration = Duration::from_secs(5);
+/// Where the URL names no port.
+const HTTPS_PORT: u16 = 443;
 /// Certificates and keys are small; a wrong file is not read into memory.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
@@ -128,10 +134,7 @@ fn acceptor(read: &[Vec<u8>]) -> io::Result<TlsAcceptor> {
     let builder = match rest {
         [] => builder.with_no_client_auth(),
         [ca, ..] => {
-            let mut roots = RootCertStore::empty();
-            for root in certificates(ca)? {
-                roots.add(root).map_err(io::Error::other)?;
-            }
+            let roots = roots(ca)?;
             let provider = Arc::new(ring::default_provider());
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
                 .allow_unauthenticated() // candidates have none; whoever shows one must show a right one
@@ -158,21 +161,50 @@ fn certificates(pem: &[u8]) -> io::Result<Vec<CertificateDer<'static>>> {
     Ok(all)
 }
 
-/// Prepares a connection of one role to another: the other's certificate is checked against `ca`, `cert` and `key` are
-/// shown to it.
+/// Returns a channel of one role to another: the other's certificate is checked against `ca`, `cert` and `key` are shown to
+/// it. The endpoint's URL is one of http, since TLS is put beneath it here. The files are read for each connection, and none lasts for ever, so new ones need no restart.
 ///
 /// # Errors
-/// When a file cannot be read or the address is none.
-pub fn channel(url: &str, ca: &Path, cert: &Path, key: &Path) -> io::Result<Endpoint> {
-    let tls = ClientTlsConfig::new()
-        .ca_certificate(Certificate::from_pem(read(ca)?))
-        .identity(Identity::from_pem(read(cert)?, read(key)?));
-    Ok(Endpoint::from_shared(url.to_owned())
+/// When a file cannot be read or used, or the address is none.
+pub fn channel(endpoint: &Endpoint, ca: &Path, cert: &Path, key: &Path) -> io::Result<Channel> {
+    let files = [cert, key, ca].map(Path::to_path_buf);
+    connector(&files)?; // what is wrong from the start is told at the start
+    let server = endpoint.uri().clone();
+    let connect = service_fn(move |_: Uri| {
+        let (files, server) = (files.clone(), server.clone());
+        async move { connect(&files, &server).await.map(TokioIo::new) }
+    });
+    Ok(endpoint.connect_with_connector_lazy(connect))
+}
+
+async fn connect(files: &[PathBuf; 3], server: &Uri) -> io::Result<TlsStream<TcpStream>> {
+    let host = server.host().unwrap_or_default();
+    let host = host.trim_start_matches('[').trim_end_matches(']'); // as addresses of version 6 stand in URLs
+    let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+    let stream = TcpStream::connect((host, server.port_u16().unwrap_or(HTTPS_PORT))).await?;
+    stream.set_nodelay(true)?;
+    connector(files)?.connect(name, stream).await
+}
+
+fn connector([cert, key, ca]: &[PathBuf; 3]) -> io::Result<TlsConnector> {
+    let key = PrivateKeyDer::from_pem_slice(&read(key)?)
+        .map_err(|error| io::Error::other(format!("khóa riêng / private key: {error}")))?;
+    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(&[&TLS13, &TLS12])
         .map_err(io::Error::other)?
-        .tls_config(tls)
-        .map_err(io::Error::other)?
-        .tcp_nodelay(true)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES))
+        .with_root_certificates(roots(&read(ca)?)?)
+        .with_client_auth_cert(certificates(&read(cert)?)?, key)
+        .map_err(|error| io::Error::other(format!("chứng chỉ / certificate: {error}")))?;
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+fn roots(ca: &[u8]) -> io::Result<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    for root in certificates(ca)? {
+        roots.add(root).map_err(io::Error::other)?;
+    }
+    Ok(roots)
 }
 
 #[cfg(test)]

@@ -16,9 +16,10 @@ use exam_engine::{
 };
 use prost::Message;
 use proto::exam::v1::{
-    CheckInRequest, CheckInResponse, CloseExamRequest, ExamRules, ExamSpec, ExportExamRequest,
-    GetServerTimeRequest, GetStandingsRequest, Round, StartAttemptRequest, StartAttemptResponse,
-    WatchExamRequest,
+    ActOnAttemptsRequest, ActionScope, Cause, CheckInRequest, CheckInResponse, CloseExamRequest,
+    ExamRules, ExamSpec, ExportExamRequest, ExtendAction, GetServerTimeRequest,
+    GetStandingsRequest, PollSessionRequest, ReasonCode, Round, StartAttemptRequest,
+    StartAttemptResponse, WatchExamRequest, act_on_attempts_request::Action, action_scope::Who,
 };
 use tokio::{sync::watch, task::JoinSet};
 use tonic::{Code, Status};
@@ -317,6 +318,100 @@ async fn a_callers_limit_ends_the_wait_and_loses_nothing() {
     sitting.answer(0, 0).await.unwrap();
     let receipt = sitting.submit().await.unwrap().receipt.unwrap();
     assert_eq!(receipt.seq, 1);
+}
+
+fn extend(server: &TestServer, id: &str) -> tonic::Request<ActOnAttemptsRequest> {
+    let mut request = server.as_organizer(ActOnAttemptsRequest {
+        exam_id: EXAM.to_owned(),
+        scope: Some(ActionScope {
+            who: Some(Who::Everybody(true)),
+        }),
+        cause: Some(Cause {
+            action_id: id.to_owned(),
+            reason: ReasonCode::TechnicalFault.into(),
+            note: String::new(),
+        }),
+        dry_run: false,
+        attempt: 0,
+        action: Some(Action::Extend(ExtendAction { by_ms: 60_000 })),
+    });
+    request.set_timeout(Duration::from_millis(300));
+    request
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn running_sessions_are_counted_for_the_pace_of_polls() {
+    let server = TestServer::start(Backend::Embedded).await;
+    server.open_exam().await;
+    let gate = server.gate.clone().unwrap();
+    let is_told = async |n_live| {
+        let begun = Instant::now();
+        while gate.n_live() != n_live {
+            assert!(begun.elapsed() < PATIENCE, "{} are told", gate.n_live());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let mut sittings = sit_all(&server, 1..4).await;
+    for sitting in &mut sittings {
+        sitting.answer(0, 0).await.unwrap();
+    }
+    is_told(3).await;
+    sittings[0].submit().await.unwrap();
+    is_told(2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_strangers_half_message_takes_no_place_of_an_organizers() {
+    let server = TestServer::start(Backend::Embedded).await;
+    let address = server.url.strip_prefix("http://").unwrap();
+    let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let (client, connection) = h2::client::handshake(stream).await.unwrap();
+    let driver = tokio::spawn(connection);
+    let mut client = client.ready().await.unwrap();
+    let path = "/exam.v1.OrganizerService/ActOnAttempts";
+    let request = http::Request::post(format!("{}{path}", server.url))
+        .header("content-type", "application/grpc")
+        .body(())
+        .unwrap();
+    let (reply, _never_sent) = client.send_request(request, false).unwrap();
+    let reply = tokio::time::timeout(PATIENCE, reply)
+        .await
+        .expect("it waits for the message")
+        .unwrap();
+    assert_eq!(reply.headers()["grpc-status"], "16");
+    assert_eq!(server.gate.clone().unwrap().n_running(Class::Act), 0);
+    driver.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_action_outlives_its_call_with_its_place_and_runs_alone() {
+    let (stall, is_stalled) = watch::channel(false);
+    let n_commits = Arc::new(AtomicU64::new(0));
+    let wrap = Stalled::wrap(is_stalled, Arc::clone(&n_commits));
+    let server = TestServer::start_with(Backend::Embedded, Settings::default(), wrap).await;
+    server.open_exam().await;
+    let sitting = server.sit(1).await;
+    assert_eq!(n_commits.load(Ordering::SeqCst), 1);
+    let gate = server.gate.clone().unwrap();
+    let mut organizer = server.organizer().await;
+    stall.send(true).unwrap();
+    for n_running in 1..=2 {
+        let given_up = organizer.act_on_attempts(extend(&server, "a")).await;
+        assert!(given_up.is_err(), "the store stands still");
+        assert_eq!(gate.n_running(Class::Act), n_running, "it goes on");
+    }
+    stall.send(false).unwrap();
+    let begun = Instant::now();
+    while gate.n_running(Class::Act) > 0 {
+        assert!(begun.elapsed() < PATIENCE, "the place is never given back");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // The second waited for the first and found nothing to do: beside it, it would have tried to commit the same.
+    assert_eq!(n_commits.load(Ordering::SeqCst), 2);
+    let mut client = server.candidate().await;
+    let polled = client.poll_session(sitting.request(PollSessionRequest {}));
+    let state = polled.await.unwrap().into_inner().state.unwrap();
+    assert_eq!(state.deadline_ms, sitting.session.deadline_ms + 60_000);
 }
 
 #[tokio::test(flavor = "multi_thread")]

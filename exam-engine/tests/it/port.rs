@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use exam_engine::server::{PortLimits, Settings};
+use exam_engine::{
+    admission::{CallerFrom, Rate},
+    server::{PortLimits, Settings},
+};
 use proto::exam::v1::{GetServerTimeRequest, candidate_service_client::CandidateServiceClient};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -488,4 +491,62 @@ async fn idle_connections_cost_little_and_an_honest_candidate_is_served() {
     eprintln!("{} idle connections, {each} bytes each", idle.len());
     assert_eq!(idle.len(), n_connections);
     assert!(each < 64 << 10, "{each} bytes a connection");
+}
+
+/// Asks for the time over a connection that begins with `hello`; returns the gRPC status, none if the connection ends.
+async fn ask(server: &TestServer, hello: &[u8]) -> Option<String> {
+    let mut stream = TcpStream::connect(address(server)).await.unwrap();
+    stream.write_all(hello).await.unwrap();
+    let (client, connection) = h2::client::handshake(stream).await.ok()?;
+    let driver = tokio::spawn(connection);
+    let path = "/exam.v1.CandidateService/GetServerTime";
+    let request = http::Request::post(format!("{}{path}", server.url))
+        .header("content-type", "application/grpc")
+        .header("x-forwarded-for", "6.6.6.6")
+        .body(())
+        .unwrap();
+    let asked = async {
+        let (reply, mut body) = client.ready().await?.send_request(request, false)?;
+        let _ = body.send_data(vec![0; 5].into(), true); // it may be refused before it is read
+        let mut reply = reply.await?;
+        if let Some(status) = reply.headers().get("grpc-status") {
+            return Ok(status.clone());
+        }
+        while reply.body_mut().data().await.is_some() {}
+        let trailers = reply.body_mut().trailers().await?;
+        Ok::<_, h2::Error>(trailers.unwrap()["grpc-status"].clone())
+    };
+    let status = tokio::time::timeout(PATIENCE, asked)
+        .await
+        .expect("it hangs");
+    driver.abort();
+    Some(status.ok()?.to_str().unwrap().to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn candidates_behind_a_balancer_of_tcp_are_told_apart() {
+    const SERVED: &str = "0";
+    const TOO_MANY_CALLS: &str = "8";
+    let mut settings = Settings::default();
+    settings.callers.per_address = Rate { per_s: 1, burst: 1 };
+    settings.callers.trusted_proxies = vec![Ipv4Addr::LOCALHOST.into()];
+    settings.callers.caller_from = CallerFrom::ProxyProtocol;
+    let server = TestServer::start_with(Backend::Embedded, settings, |store| store).await;
+    let named = |last: u8| {
+        let mut hello = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c".to_vec();
+        hello.extend([203, 0, 113, last, 127, 0, 0, 1, 0, 1, 0, 2]);
+        hello
+    };
+    for school in 1..=20 {
+        let status = ask(&server, &named(school)).await;
+        assert_eq!(status.as_deref(), Some(SERVED), "{school}");
+    }
+    // Negative control: calls of one candidate are counted together, and whoever names nobody does not get in.
+    let again = [(); 5].map(|()| named(1));
+    let mut refused = false;
+    for hello in &again {
+        refused |= ask(&server, hello).await.as_deref() == Some(TOO_MANY_CALLS);
+    }
+    assert!(refused);
+    assert_eq!(ask(&server, b"").await, None);
 }

@@ -11,7 +11,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tonic::{
     Code, Status,
-    transport::{Certificate, Channel, ClientTlsConfig},
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
 };
 
 use crate::harness::{Backend, EXAM, TestServer, bearer};
@@ -106,6 +106,30 @@ async fn a_caller_who_trusts_the_authority_is_served_and_another_stays_away() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_backup_is_taken_over_tls_from_a_trusted_server() {
+    let authority = Authority::new();
+    let server = server(&authority, None).await;
+    let place = tempfile::tempdir().unwrap();
+    let target = place.path().join("backup");
+    let backup = async |ca: PathBuf| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_exam"));
+        command.arg("--data").arg(server.data.path());
+        command.arg("backup").arg(&target);
+        command.args(["--server", &url(&server), "--ca"]).arg(ca);
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap());
+        output.await.unwrap()
+    };
+    // Negative control: a server that is not of the trusted authority gets no word.
+    let stranger = Authority::new();
+    let refused = backup(stranger.ca()).await;
+    assert!(!refused.status.success() && !target.exists());
+    let output = backup(authority.ca()).await;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    assert!(target.is_dir());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn plain_http_at_a_tls_port_has_a_clean_end() {
     let authority = Authority::new();
     let server = server(&authority, None).await;
@@ -168,8 +192,8 @@ async fn a_role_needs_its_word_and_its_certificate() {
     let server = server(&authority, Some(&authority)).await;
     publish(&server, &authority).await;
     let (cert, key) = authority.issue("grader");
-    let role = tls::channel(&url(&server), &authority.ca(), &cert, &key).unwrap();
-    let role = role.connect().await.unwrap();
+    let endpoint = || Endpoint::from_shared(url(&server).replacen("https:", "http:", 1)).unwrap();
+    let role = tls::channel(&endpoint(), &authority.ca(), &cert, &key).unwrap();
     tail(&server, role.clone()).await.unwrap();
     // The certificate alone opens nothing.
     let wordless = LogServiceClient::new(role)
@@ -190,12 +214,20 @@ async fn a_role_needs_its_word_and_its_certificate() {
     );
     let stranger = Authority::new();
     let (cert, key) = stranger.issue("foreign");
-    let foreign = tls::channel(&url(&server), &authority.ca(), &cert, &key).unwrap();
-    let refused = match foreign.connect().await {
-        Ok(channel) => tail(&server, channel).await.is_err(), // TLS 1.3 tells with the first bytes
-        Err(_) => true,
-    };
-    assert!(refused);
+    let foreign = tls::channel(&endpoint(), &authority.ca(), &cert, &key).unwrap();
+    assert!(tail(&server, foreign.clone()).await.is_err());
+    // The right one in its place is shown with the next connection of the same channel.
+    let (new_cert, new_key) = authority.issue("renewed");
+    std::fs::copy(new_cert, &cert).unwrap();
+    std::fs::copy(new_key, &key).unwrap();
+    let begun = std::time::Instant::now();
+    while let Err(status) = tail(&server, foreign.clone()).await {
+        assert!(begun.elapsed() < PATIENCE, "never shown: {status}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // Negative control: another server than the authority's is not spoken to.
+    let wary = tls::channel(&endpoint(), &stranger.ca(), &cert, &key).unwrap();
+    assert!(tail(&server, wary).await.is_err());
 }
 
 async fn publish(server: &TestServer, authority: &Authority) {
