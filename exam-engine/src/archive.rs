@@ -50,6 +50,18 @@ pub enum Error {
         /// What is wrong.
         what: String,
     },
+    /// The archive and the store hold two different logs: one of them is older, or the other has lost its end.
+    #[error(
+        "kho lưu nhật ký và kho bài thi khác nhau: kỳ thi {exam}, phân vùng {partition}, vị trí {position}; không lưu và không xóa gì nữa, hãy gọi người vận hành / the log archive and the store differ: exam {exam}, partition {partition}, position {position}; nothing is archived or forgotten any more, the operator must look"
+    )]
+    Differs {
+        /// The exam.
+        exam: String,
+        /// The partition.
+        partition: u32,
+        /// Where.
+        position: u64,
+    },
     /// The archive holds what the store has never had: it belongs to another store, or the store was restored.
     #[error(
         "kho lưu nhật ký đi trước kho bài thi: kỳ thi {exam}, phân vùng {partition}, {archived} > {end}; hãy dùng kho lưu trong cùng bản sao lưu / the log archive is ahead of the store: exam {exam}, partition {partition}, {archived} > {end}; use the archive of the same backup"

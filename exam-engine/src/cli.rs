@@ -140,7 +140,7 @@ pub struct ServeArguments {
     /// Đã cố ý đổi khóa trong secrets/ trên mọi máy / the secrets were changed on purpose on all machines.
     #[arg(long)]
     pub accept_new_secrets: bool,
-    /// Nơi lưu nhật ký: thư mục hoặc s3://bucket/…; không ghi là `archive` trong thư mục dữ liệu / where the log is archived: a folder or s3://bucket/…; by default `archive` in the data folder.
+    /// Nơi lưu nhật ký: thư mục hoặc s3://bucket/…; không ghi là `archive` trong thư mục dữ liệu, với Redis thì không lưu và không xóa gì; mọi tiến trình dùng cùng một nơi / where the log is archived: a folder or s3://bucket/…; by default `archive` in the data folder, with Redis nothing is archived or trimmed; the same place for all processes.
     #[arg(long, env = "EXAM_ARCHIVE")]
     pub archive: Option<String>,
     /// Bảo vệ cổng, nhịp vào thi, TLS / the port's protection, pace of starts, TLS.

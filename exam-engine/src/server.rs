@@ -127,9 +127,11 @@ impl Server {
         };
         let (engine, lock) = match store {
             Some((store, clock)) => {
+                let is_shared = store.exams().is_some();
                 let engine = Engine::new(data, store, clock, secrets, grader_channel.clone())?;
                 let mut engine = engine.with_lobby(Lobby::new(settings.starts));
-                if let Some(archive) = log_archive(data, &setup, settings.archiving)? {
+                let archive = log_archive(data, &setup, is_shared, settings.archiving)?;
+                if let Some(archive) = archive {
                     engine = engine.with_archive(archive);
                 }
                 engine.join(secrets, setup.accept_new_secrets).await?;
@@ -224,11 +226,16 @@ impl Server {
 }
 
 /// Opens the archive of the log, which all processes that read the log must reach.
-fn log_archive(data: &Path, setup: &Setup, policy: Policy) -> engine::Result<Option<Archive>> {
-    let is_alone = setup.has(Role::Engine) && setup.has(Role::Control);
+fn log_archive(
+    data: &Path,
+    setup: &Setup,
+    is_shared: bool,
+    policy: Policy,
+) -> engine::Result<Option<Archive>> {
     Ok(match &setup.archive {
         Some(place) => Some(Archive::open(place, policy)?),
-        None if is_alone => Some(Archive::in_folder(&data.join("archive"), policy)?),
+        // What a process archives for itself and the store forgets, others could not read.
+        None if !is_shared => Some(Archive::in_folder(&data.join("archive"), policy)?),
         None => None,
     })
 }

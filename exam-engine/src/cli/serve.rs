@@ -36,7 +36,7 @@ async fn serve(data: &Path, arguments: &ServeArguments) -> anyhow::Result<()> {
     let setup = setup(arguments)?;
     let secrets = Secrets::load(&data.join("secrets")).with_context(unusable)?;
     let has_store = setup.has(Role::Engine) || setup.has(Role::Control);
-    let mut keeping = None;
+    let (mut keeping, mut embedded) = (None, None);
     let store: Option<(Arc<dyn SessionStore>, Arc<dyn Clock>)> = match &arguments.redis {
         _ if !has_store => None,
         Some(url) => {
@@ -53,7 +53,9 @@ async fn serve(data: &Path, arguments: &ServeArguments) -> anyhow::Result<()> {
             let clock = Arc::new(SteadyClock::start(&SystemClock));
             let store =
                 EmbeddedStore::open(&data.join("live"), clock.clone()).with_context(unusable)?;
-            Some((Arc::new(store), clock))
+            let store = Arc::new(store);
+            embedded = Some(Arc::clone(&store));
+            Some((store, clock))
         }
     };
     let settings = arguments.port.settings();
@@ -79,6 +81,9 @@ async fn serve(data: &Path, arguments: &ServeArguments) -> anyhow::Result<()> {
     server.serve(listener, shutdown).await;
     if let Some(keeping) = keeping {
         keeping.abort();
+    }
+    if let Some(store) = embedded {
+        store.close(); // a stream that still looks at the log must not keep the mark of a clean stop away
     }
     Ok(())
 }

@@ -92,6 +92,7 @@ fn classify(error: &Error) -> (ErrorCode, Facts) {
         Error::Archive(
             archive::Error::Missing { .. }
             | archive::Error::Damaged { .. }
+            | archive::Error::Differs { .. }
             | archive::Error::Ahead { .. },
         ) => (ErrorCode::StoreCorrupt, vec![]),
         Error::Bank(question_bank::Error::Infeasible(_)) => {

@@ -37,8 +37,8 @@ pub struct Setup {
     pub engines: Vec<String>,
     /// Where the grader is, for a process without one.
     pub grader: Option<String>,
-    /// Where the log is archived: a folder, or a bucket by `s3://…`. Without it, a process that is engine and control uses
-    /// `archive` in its data folder; others have none, and then nothing is trimmed.
+    /// Where the log is archived: a folder that all processes reach, or a bucket by `s3://…`. Without it a store of one
+    /// process uses `archive` in the data folder; over a shared store nothing is archived or trimmed.
     pub archive: Option<String>,
     /// These secrets replace those that the other processes used.
     pub accept_new_secrets: bool,

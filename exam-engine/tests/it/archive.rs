@@ -329,3 +329,54 @@ async fn trimmed_exam(backend: Backend) {
     fs::write(&first, whole).unwrap();
     assert!(export(&server).await.is_ok());
 }
+
+/// After a failover that lost the end of the log, or beside an older store, positions are given again to other entries:
+/// what stands in the archive is then not what the store would forget.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_holds_another_log_than_the_archive_forgets_nothing() {
+    for is_another in [false, true] {
+        let mut server = TestServer::start_archiving(Backend::Redis, EAGER).await;
+        server.open_exam().await;
+        let mut sitting = server.sit(1).await;
+        for n in 0..20 {
+            sitting.answer(n % 6, n % 4).await.unwrap();
+        }
+        assert!(until_trimmed(&server).await > 0);
+        server.stop().await.unwrap();
+        let redis = server.redis.as_ref().unwrap();
+        let keys: Vec<String> = redis.query(&["KEYS", "kb:{*}:log"]).unwrap();
+        let [log] = &keys[..] else { panic!("{keys:?}") };
+        let end = || -> u64 {
+            let info: Vec<redis::Value> = redis.query(&["XINFO", "STREAM", log]).unwrap();
+            let at = info
+                .iter()
+                .position(|word| *word == redis::Value::BulkString(b"last-generated-id".into()));
+            let id: String = redis::from_redis_value_ref(&info[at.unwrap() + 1]).unwrap();
+            id.trim_start_matches("0-").parse().unwrap()
+        };
+        let n = end();
+        if is_another {
+            redis.tell(&["DEL", log]);
+            for _ in 0..n {
+                redis.tell(&["XADD", log, "0-*", "e", "other"]);
+            }
+        }
+        for _ in 0..50 {
+            redis.tell(&["XADD", log, "0-*", "e", "more"]);
+        }
+        server.start_again().await;
+        tokio::time::sleep(Duration::from_millis(1_500)).await; // many turns of the eager archive
+        let redis = server.redis.as_ref().unwrap();
+        let left: u64 = redis.query(&["XLEN", log]).unwrap();
+        let segments = fs::read_dir(first_segment(server.data.path()).parent().unwrap()).unwrap();
+        let lasts = segments.map(|file| {
+            file.unwrap().file_name().to_str().unwrap()[..20]
+                .parse::<u64>()
+                .unwrap()
+        });
+        let newest = lasts.max().unwrap();
+        // Entries that nobody can grade are not forgotten in either case; archived they are only behind their own log.
+        assert_eq!(newest > n, !is_another, "{newest} behind {n}");
+        assert!(!is_another || left == n + 50, "{left} of {}", n + 50);
+    }
+}

@@ -9,7 +9,7 @@ use exam_engine::{
     clock::{Clock, ManualClock, SystemClock},
     id::{CandidateId, ExamId},
     secrets::Secrets,
-    server::{Server, Settings},
+    server::{Server, Settings, Setup},
     session::{Response, extend_chain, first_chain},
     store::{EmbeddedStore, RedisStore, SessionStore},
 };
@@ -137,7 +137,12 @@ impl TestServer {
         let store = (self.wrap)(store);
         let settings = self.settings.clone();
         let data = self.data.path();
-        let server = Server::start_with(data, store, clock, &self.secrets, settings)
+        let setup = Setup {
+            archive: Some(data.join("archive").display().to_string()),
+            ..Setup::default()
+        };
+        let parts = Some((store, clock));
+        let server = Server::start_roles(data, parts, &self.secrets, setup, settings)
             .await
             .unwrap();
         self.gate = Some(server.gate());
