@@ -1,7 +1,7 @@
 //! TLS by rustls: versions 1.2 and 1.3, certificates that are read again when their files change, and certificates by
 //! which roles know each other.
 //!
-//! A pair of files that does not fit is reported and the last good one kept. Start at [`Tls::load`]; a role that calls
+//! A pair of files that does not fit is reported and the last good one kept. Start at `Tls::load`; a role that calls
 //! another begins at [`channel`].
 
 use std::{

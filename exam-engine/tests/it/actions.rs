@@ -450,6 +450,14 @@ async fn slip(server: TestServer) {
         );
     }
     assert!(verifier::Slip::verify(&text, &[7; 32]).is_err());
+    for (text, is_genuine) in [(&text, true), (&forged[0], false)] {
+        let outcome = std::process::Command::new(env!("CARGO_BIN_EXE_exam"))
+            .args(["receipt", "verify", text, "--archive"])
+            .arg(folder.path())
+            .output()
+            .unwrap();
+        assert_eq!(outcome.status.success(), is_genuine, "{outcome:?}");
+    }
     let mut lost = slip.clone();
     lost.last_seq += 1;
     assert!(lost.compare(&archive).is_err());
