@@ -443,9 +443,9 @@ async fn slip(server: TestServer) {
         let letter = if &text[at..=at] == "A" { "B" } else { "A" };
         forged.push(format!("{}{letter}{}", &text[..at], &text[at + 1..]));
     }
-    for forged in forged {
+    for forged in &forged {
         assert!(
-            verifier::Slip::verify(&forged, archive.slip_key()).is_err(),
+            verifier::Slip::verify(forged, archive.slip_key()).is_err(),
             "{forged}"
         );
     }
