@@ -228,16 +228,17 @@ fn classify_store(refusal: &store::Error) -> (ErrorCode, Facts) {
     match refusal {
         store::Error::Conflict => (ErrorCode::Conflict, again),
         store::Error::TooLate => (ErrorCode::DeadlinePassed, vec![]),
-        store::Error::Unavailable(_) | store::Error::Busy => (ErrorCode::StoreUnavailable, again),
+        // Weak settings take no answers until they are mended: nothing is lost, and the device comes again.
+        store::Error::Unavailable(_) | store::Error::Busy | store::Error::WeakSettings(_) => {
+            (ErrorCode::StoreUnavailable, again)
+        }
         store::Error::Corrupt(_) => (ErrorCode::StoreCorrupt, vec![]),
         // The engine reads on from the archive; this reaches nobody who has one.
         store::Error::Trimmed { first } => (
             ErrorCode::PositionUnknown,
             vec![("position", first.to_string())],
         ),
-        store::Error::WeakSettings(_) | store::Error::BadAddress(_) => {
-            (ErrorCode::Internal, vec![])
-        }
+        store::Error::BadAddress(_) => (ErrorCode::Internal, vec![]),
     }
 }
 

@@ -15,6 +15,8 @@ mod settings;
 mod slot;
 mod trouble;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use bytes::Bytes;
 use futures::future::try_join_all;
 use redis::{Cmd, Script, Value};
@@ -52,6 +54,8 @@ pub struct RedisStore {
     script_hash: String,
     options: RedisOptions,
     durability: Durability,
+    /// The last check found settings that do not keep what receipts say.
+    is_weak: AtomicBool,
 }
 
 impl RedisStore {
@@ -84,6 +88,7 @@ impl RedisStore {
             script_hash: Script::new(dial::SCRIPT).get_hash().to_owned(),
             options,
             durability,
+            is_weak: AtomicBool::new(false),
         })
     }
 
@@ -201,6 +206,11 @@ impl SessionStore for RedisStore {
     }
 
     async fn commit(&self, key: &SessionKey, commit: Commit) -> Result<u64> {
+        if self.is_weak.load(Ordering::Relaxed) {
+            return Err(Error::WeakSettings(
+                "cấu hình Redis đã yếu đi / the settings of Redis have become weaker".to_owned(),
+            ));
+        }
         let commands = || vec![self.commit_command(key, &commit)];
         let mut values = self
             .call(&key.exam, key.partition, Kind::Commit, commands)
@@ -291,7 +301,18 @@ impl SessionStore for RedisStore {
     }
 
     async fn check(&self) -> Result<()> {
-        settings::check(&self.nodes, &self.options).await.map(drop)
+        let outcome = settings::check(&self.nodes, &self.options).await;
+        // Without an answer it stays as it was: who cannot be asked takes no commits either.
+        match &outcome {
+            Ok(found) => {
+                let is_weak =
+                    *found == Durability::Practice && self.durability != Durability::Practice;
+                self.is_weak.store(is_weak, Ordering::Relaxed);
+            }
+            Err(Error::WeakSettings(_)) => self.is_weak.store(true, Ordering::Relaxed),
+            Err(_) => {}
+        }
+        outcome.map(drop)
     }
 
     fn durability(&self) -> Durability {

@@ -129,6 +129,35 @@ async fn a_server_whose_settings_are_weakened_later_is_noticed() {
     assert!(matches!(store.check().await, Err(Error::WeakSettings(_))));
 }
 
+/// Whoever says `single` on the receipt must not give one while the primary syncs once a second only.
+#[tokio::test(flavor = "multi_thread")]
+async fn while_settings_are_weak_no_answer_is_acknowledged() {
+    let server = TestServer::start(Backend::Redis).await;
+    server.open_exam().await;
+    let mut sitting = server.sit(1).await;
+    sitting.answer(0, 0).await.unwrap();
+    let redis = server.redis.as_ref().unwrap();
+    redis.tell(&["CONFIG", "SET", "appendfsync", "everysec"]);
+    let begun = std::time::Instant::now();
+    let refused = loop {
+        match sitting.answer(1, 1).await {
+            Ok(_) => assert!(begun.elapsed() < PATIENCE, "it goes on acknowledging"),
+            Err(status) => break status,
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert_eq!(reason(&refused), "STORE_UNAVAILABLE");
+    assert!(fact(&refused, "retry_after_ms").is_some());
+    redis.tell(&["CONFIG", "SET", "appendfsync", "always"]);
+    let begun = std::time::Instant::now();
+    while sitting.answer(2, 2).await.is_err() {
+        assert!(begun.elapsed() < PATIENCE, "it did not recover by itself");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let receipt = sitting.submit().await.unwrap().receipt.unwrap();
+    assert_eq!(receipt.chain.as_ref(), sitting.chain);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_cannot_be_read_does_not_keep_others_from_ending() {
     let server = TestServer::start(Backend::Redis).await;
