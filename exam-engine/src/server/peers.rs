@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use futures::TryStreamExt;
 use grader::service::{LogSource, LogStream};
 use proto::exam::v1::{LogPosition, log_service_client::LogServiceClient};
 use tonic::{
@@ -85,7 +86,7 @@ type LogClient = LogServiceClient<InterceptedService<Channel, Bearer>>;
 /// Engines of one store, of which any has the whole log: the grader reads from one until it is gone, then from the next.
 pub(super) struct Engines {
     clients: Vec<LogClient>,
-    current: AtomicUsize,
+    current: Arc<AtomicUsize>,
 }
 
 impl Engines {
@@ -98,7 +99,7 @@ impl Engines {
         });
         Arc::new(Self {
             clients: clients.collect(),
-            current: AtomicUsize::new(0),
+            current: Arc::default(),
         })
     }
 }
@@ -127,12 +128,60 @@ impl Engines {
         let mut outcome = Err(Status::unavailable("no engine is named"));
         for turn in 0..self.clients.len() {
             let number = (first + turn) % self.clients.len();
-            outcome = self.clients[number].tail(exam_id, after.to_vec()).await;
-            if outcome.is_ok() {
-                self.current.store(number, Ordering::Relaxed);
-                break;
+            match self.clients[number].tail(exam_id, after.to_vec()).await {
+                Ok(entries) => {
+                    self.current.store(number, Ordering::Relaxed);
+                    return Ok(self.until_broken(number, entries));
+                }
+                refused => outcome = refused,
             }
         }
         outcome
+    }
+
+    /// Goes on with the next engine after a stream that breaks: one that answers need not have the log, and the stream
+    /// begins before it is read.
+    fn until_broken(&self, number: usize, entries: LogStream) -> LogStream {
+        let (current, next) = (Arc::clone(&self.current), (number + 1) % self.clients.len());
+        Box::pin(entries.inspect_err(move |_| {
+            // Another exam's stream may have gone on already.
+            let _ = current.compare_exchange(number, next, Ordering::Relaxed, Ordering::Relaxed);
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::stream;
+
+    use super::*;
+
+    fn engines(n: usize) -> Arc<Engines> {
+        let channel = || Endpoint::from_static("http://127.0.0.1:9").connect_lazy();
+        let token = crate::secrets::Secrets::load(tempfile::tempdir().unwrap().path())
+            .unwrap()
+            .service;
+        Engines::new((0..n).map(|_| channel()).collect(), &token)
+    }
+
+    /// How the streams of engine 0 end, and which engine is asked next.
+    async fn check(ends: &[bool], next: usize) {
+        let engines = engines(2);
+        for is_broken in ends {
+            let mut entries = vec![Ok(proto::exam::v1::TailLogResponse::default())];
+            if *is_broken {
+                entries.push(Err(Status::unavailable("cut off")));
+            }
+            let mut entries = engines.until_broken(0, Box::pin(stream::iter(entries)));
+            while let Ok(Some(_)) = entries.try_next().await {}
+        }
+        assert_eq!(engines.current.load(Ordering::Relaxed), next, "{ends:?}");
+    }
+
+    #[tokio::test]
+    async fn an_engine_whose_stream_breaks_is_left_for_the_next_one() {
+        check(&[false], 0).await;
+        check(&[true], 1).await;
+        check(&[true, true], 1).await; // the streams of two exams leave it once
     }
 }
