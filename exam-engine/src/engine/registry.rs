@@ -157,8 +157,14 @@ impl Registry {
     }
 
     async fn take_changes(&self) -> Result<()> {
-        for (name, revision) in self.table().revisions().await? {
-            if self.revision(&name) >= revision {
+        let revisions = self.table().revisions().await?;
+        let all = self.read(|exams| exams.by_name.keys().cloned().collect::<Vec<_>>());
+        for name in all.iter().filter(|name| !revisions.contains_key(*name)) {
+            self.leave(name); // its creation was taken back by a failover
+        }
+        for (name, revision) in revisions {
+            // A failover may take a write back, so a lower revision is news, too.
+            if self.revision(&name) == revision {
                 continue;
             }
             let outcome = match self.table().load_exam(&name).await {
@@ -234,6 +240,8 @@ impl Registry {
 
     async fn put(&self, name: &str, expected: u64, stored: StoredExam) -> Result<()> {
         let revision = self.table().put_exam(name, expected, stored).await?;
+        // The number of changes may be again what it was, if a failover takes this one back before the next look.
+        *self.seen.lock().await = None;
         let written = self.table().load_exam(name).await?;
         match written {
             Some((now, stored)) if now >= revision => self.take(name, now, &stored),

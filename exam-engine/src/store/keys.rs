@@ -11,6 +11,7 @@
 //! | `kb:{exams}:index` | hash: name of an exam, its revision | none | `put_exam.lua` |
 //! | `kb:{exams}:e:<name>` | hash: `r` revision, `m` oldest format that may read it, `e` `exam.v1.Exam`; published ones also `p` paper half and `s` exam secret, both sealed (`engine/registry/seal.rs`) | none | `put_exam.lua` |
 //! | `kb:{exams}:changes` | number of writes to the list of exams | none | `put_exam.lua` |
+//! | `kb:{exams}:barrier` | as that of a partition, for the list of exams | overwritten | reads of exams and revisions |
 //! | `kb:{exams}:secrets` | fingerprint of the secrets that all processes must hold (`secrets.rs`) | none | first process, `--accept-new-secrets` |
 //!
 //! Embedded (keyspaces of one fjall database; big-endian, so that byte order is key order). An exam is its number, given
@@ -81,6 +82,7 @@ pub(super) fn redis_barrier(exam: &ExamId, partition: u32) -> String {
 pub(super) const REDIS_EXAMS_TAG: &str = "exams";
 pub(super) const REDIS_EXAM_INDEX: &str = "kb:{exams}:index";
 pub(super) const REDIS_EXAM_CHANGES: &str = "kb:{exams}:changes";
+pub(super) const REDIS_EXAMS_BARRIER: &str = "kb:{exams}:barrier";
 pub(super) const REDIS_SECRETS: &str = "kb:{exams}:secrets";
 
 pub(super) fn redis_exam(name: &str) -> String {

@@ -7,7 +7,7 @@ use exam_engine::{
     id::{CandidateId, ExamId, SessionKey},
     store::{
         AlarmChange, Commit, Durability, Error, Field, RedisOptions, RedisStore, Result,
-        SessionStore,
+        SessionStore, StoredExam,
     },
 };
 
@@ -350,4 +350,32 @@ fn keys_of_partition() -> [Vec<u8>; 3] {
     let mut record = b"kb:{a:1}:s:".to_vec();
     record.extend_from_slice(&[1; 16]);
     [record, b"kb:{a:1}:log".to_vec(), b"kb:{a:1}:due".to_vec()]
+}
+
+/// What organizers were refused, because no replica confirmed it, no engine may act upon: a failover takes it back.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exam_that_no_replica_has_is_shown_to_nobody() {
+    let exam = || StoredExam {
+        min_reader: 1,
+        exam: Bytes::from_static(b"exam"),
+        package: None,
+    };
+    for is_replicated in [true, false] {
+        let (primary, replica) = pair(&[]);
+        let options = RedisOptions {
+            replicated: is_replicated,
+            ..RedisOptions::default()
+        };
+        let store = RedisStore::open(&primary.url(), options).await.unwrap();
+        let table = store.exams().unwrap();
+        table.put_exam("a", 0, exam()).await.unwrap();
+        assert_eq!(table.revisions().await.unwrap()["a"], 1);
+        signal(&replica, "-STOP"); // still connected: only what it confirms tells
+        // The negative control is class `single`, which promises less.
+        assert_eq!(table.put_exam("a", 1, exam()).await.is_err(), is_replicated);
+        assert_eq!(table.revisions().await.is_err(), is_replicated);
+        assert_eq!(table.load_exam("a").await.is_err(), is_replicated);
+        signal(&replica, "-CONT");
+        assert_eq!(table.revisions().await.unwrap()["a"], 2);
+    }
 }

@@ -26,13 +26,21 @@ const PAPER: &str = "p";
 const SECRET: &str = "s";
 
 impl RedisStore {
-    /// Sends one command for a key of the table; `Kind::Commit` waits for a replica in class `replicated`.
+    /// Sends one command for a key of the table; in class `replicated` `Kind::Commit` waits for a replica, and so does
+    /// `Kind::ProvenRead`, as [`RedisStore::proven_read`] does: no state of an exam is acted upon that a failover could
+    /// take back.
     async fn table<T: FromRedisValue>(&self, kind: Kind, command: &Cmd) -> Result<T> {
         let slot = slot::slot_of(keys::REDIS_EXAMS_TAG);
-        let values = self
-            .nodes
-            .call(slot, kind, || vec![command.clone()])
-            .await?;
+        let commands = || {
+            let mut commands = vec![command.clone()];
+            if self.options.replicated && matches!(kind, Kind::ProvenRead) {
+                let mut barrier = redis::cmd("SET");
+                barrier.arg(keys::REDIS_EXAMS_BARRIER).arg("");
+                commands.push(barrier);
+            }
+            commands
+        };
+        let values = self.nodes.call(slot, kind, commands).await?;
         reply::read(values.into_iter().next())
     }
 }
@@ -40,6 +48,7 @@ impl RedisStore {
 #[tonic::async_trait]
 impl ExamTable for RedisStore {
     async fn look(&self) -> Result<Look> {
+        // Not proven: a change that is seen is acted upon only behind the proven reads that it leads to.
         let mut call = redis::cmd("EVAL");
         call.arg(LOOK).arg(1).arg(keys::REDIS_EXAM_CHANGES);
         let (changes, seconds, micros): (u64, u64, u64) = self.table(Kind::Read, &call).await?;
@@ -52,13 +61,13 @@ impl ExamTable for RedisStore {
     async fn revisions(&self) -> Result<BTreeMap<String, u64>> {
         let mut read = redis::cmd("HGETALL");
         read.arg(keys::REDIS_EXAM_INDEX);
-        self.table(Kind::Read, &read).await
+        self.table(Kind::ProvenRead, &read).await
     }
 
     async fn load_exam(&self, name: &str) -> Result<Option<(u64, StoredExam)>> {
         let mut read = redis::cmd("HGETALL");
         read.arg(keys::redis_exam(name));
-        let mut fields: BTreeMap<String, Vec<u8>> = self.table(Kind::Read, &read).await?;
+        let mut fields: BTreeMap<String, Vec<u8>> = self.table(Kind::ProvenRead, &read).await?;
         if fields.is_empty() {
             return Ok(None);
         }
