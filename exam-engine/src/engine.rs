@@ -315,9 +315,14 @@ impl Engine {
         self.exams.package(exam_id).await
     }
 
-    /// Where the key half of an exam stands; only on behalf of graders is it read.
-    pub(crate) fn key_file(&self, exam_id: &str) -> PathBuf {
-        key_file(&self.data, exam_id)
+    /// Where the key half of an exam stands.
+    pub(crate) fn key_file(&self, exam: &wire::Exam) -> PathBuf {
+        key_file(&self.data, exam)
+    }
+
+    /// Reads the key half of an exam, on behalf of graders only.
+    pub(crate) fn key_half(&self, exam: &wire::Exam) -> std::io::Result<Vec<u8>> {
+        key_half(&self.data, exam)
     }
 
     /// Returns a client of the grader.
@@ -458,9 +463,24 @@ impl Engine {
     }
 }
 
-/// Where a data folder holds the key half of an exam.
-pub(crate) fn key_file(data: &Path, exam_id: &str) -> PathBuf {
-    data.join("keys").join(format!("{exam_id}.bin"))
+/// Where a data folder holds the key half of an exam: named by its hash, so that of two publications, of which the first
+/// was thought to have failed, each finds its own.
+pub(crate) fn key_file(data: &Path, exam: &wire::Exam) -> PathBuf {
+    let name = exam.spec.as_ref().map_or("", |spec| &spec.exam_id);
+    let hash = hex::encode(exam.key_hash.get(..8).unwrap_or_default());
+    data.join("keys").join(format!("{name}.{hash}.bin")) // names of exams have no dot
+}
+
+/// Reads the key half of an exam, also under the name that earlier versions gave it: whoever loads it compares the hash.
+pub(crate) fn key_half(data: &Path, exam: &wire::Exam) -> std::io::Result<Vec<u8>> {
+    let file = key_file(data, exam);
+    let name = exam.spec.as_ref().map_or("", |spec| &spec.exam_id);
+    let earlier = data.join("keys").join(format!("{name}.bin"));
+    crate::files::read(if file.exists() || !earlier.exists() {
+        &file
+    } else {
+        &earlier
+    })
 }
 
 /// Checks an exam's name.

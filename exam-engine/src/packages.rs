@@ -13,7 +13,7 @@ use prost::Message;
 use proto::exam::v1::Exam;
 
 use crate::{
-    engine::{Error, Result, exam_id, key_file},
+    engine::{Error, Result, exam_id, key_file, key_half},
     files,
 };
 
@@ -60,7 +60,7 @@ impl Packages {
         let exam = Exam::decode(files::read(&self.path(name, "exam.bin"))?.as_slice())
             .map_err(std::io::Error::other)?;
         let paper = files::read(&self.path(name, "paper.bin"))?;
-        let key = files::read(&key_file(&self.data, name))?;
+        let key = key_half(&self.data, &exam)?;
         self.follow(&exam, &paper, &key).await
     }
 
@@ -89,7 +89,7 @@ impl Packages {
         let name = name(exam)?;
         self.follow(exam, paper, key).await?;
         if self.keeps {
-            files::write(&key_file(&self.data, &name), key)?;
+            files::write(&key_file(&self.data, exam), key)?;
             files::write(&self.path(&name, "paper.bin"), paper)?;
             files::write(&self.path(&name, "exam.bin"), &exam.encode_to_vec())?;
         }

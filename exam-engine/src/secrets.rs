@@ -1,4 +1,4 @@
-//! The secrets of an installation: six kinds with their holders, each a file of its own, made at the first start.
+//! The secrets of an installation: seven kinds with their holders, each a file of its own, made at the first start.
 //!
 //! | file in `secrets/` | what it does | who needs it | to change it |
 //! | --- | --- | --- | --- |
@@ -10,7 +10,7 @@
 //! | `service.token` | opens the log and the grader | roles among themselves | delete, restart all roles |
 //! | `cluster.key` | seals papers and exam secrets in a shared store | engines, control | never while an exam is kept there |
 //!
-//! Processes that share a store hold the same six files, copied by the operator; a fingerprint of them stands in the
+//! Processes that share a store hold the same seven files, copied by the operator; a fingerprint of them stands in the
 //! store, and whoever has others is refused at its start. A change is made on all machines at once, with the processes
 //! stopped; the first one then starts with `--accept-new-secrets`.
 //!
@@ -155,6 +155,19 @@ impl Secrets {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_page_of_operation_copies_every_secret() {
+        let folder = tempfile::tempdir().unwrap();
+        Secrets::load(folder.path()).unwrap();
+        let page = include_str!("../../docs/OPERATING.md");
+        let copied = page.lines().find(|line| line.starts_with("scp ")).unwrap();
+        for entry in std::fs::read_dir(folder.path()).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            let is_copied = copied.split(['{', ',', '}']).any(|word| word == name);
+            assert!(is_copied, "{name}");
+        }
+    }
 
     #[test]
     fn every_secret_changes_the_fingerprint() {

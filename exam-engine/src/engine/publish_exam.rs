@@ -38,7 +38,7 @@ impl Engine {
         exam.secret_commitment = hash(&secret.0);
         exam.slip_key = self.signer.slip_key().to_vec().into();
         grader::Package::load(&exam, &package.paper_half, &package.key_half)?;
-        files::write(&self.key_file(exam_id), &package.key_half)?;
+        files::write(&self.key_file(&exam), &package.key_half)?;
         let package = Package {
             paper: package.paper_half,
             secret: secret.0,

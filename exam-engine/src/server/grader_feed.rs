@@ -7,10 +7,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use proto::grader::v1::{AddExamRequest, package_service_client::PackageServiceClient};
 use tonic::transport::Channel;
 
-use crate::{
-    engine::{self, Engine, LiveExam},
-    files,
-};
+use crate::engine::{self, Engine, LiveExam};
 
 /// Bytes in one message.
 const PIECE_BYTES: usize = 256 << 10;
@@ -56,7 +53,7 @@ async fn push(engine: &Engine, grader: &Channel, live: &LiveExam) -> engine::Res
         return Ok(());
     }
     let package = engine.package(live.id.as_str()).await?;
-    let key = files::read(&engine.key_file(live.id.as_str()))?;
+    let key = engine.key_half(&live.exam())?;
     let mut messages = vec![exam];
     messages.extend(
         package

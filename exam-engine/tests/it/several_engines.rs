@@ -22,9 +22,9 @@ use exam_engine::{
     },
 };
 use proto::exam::v1::{
-    CloseExamRequest, EndedBy, ExamState, GetResultRequest, GetSessionRequest, GetStandingsRequest,
-    ListExamsRequest, Scope, StartAttemptRequest, WatchExamRequest,
-    candidate_service_client::CandidateServiceClient, event::Kind,
+    CloseExamRequest, CreateExamRequest, EndedBy, ExamState, GetResultRequest, GetSessionRequest,
+    GetStandingsRequest, ListExamsRequest, PublishExamRequest, Scope, StartAttemptRequest,
+    WatchExamRequest, candidate_service_client::CandidateServiceClient, event::Kind,
     organizer_service_client::OrganizerServiceClient,
 };
 use tokio::task::JoinSet;
@@ -47,6 +47,14 @@ async fn wait_for(what: &str, mut holds: impl AsyncFnMut() -> bool) {
         assert!(begun.elapsed() < PATIENCE, "never: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// The one key half of a data folder.
+fn key_file(data: &std::path::Path) -> std::path::PathBuf {
+    let mut files = fs::read_dir(data.join("keys")).unwrap();
+    let file = files.next().unwrap().unwrap().path();
+    assert!(files.next().is_none());
+    file
 }
 
 /// Waits until an engine knows that the exam is open.
@@ -253,6 +261,14 @@ async fn a_process_without_the_role_says_which_one_is_needed() {
 struct Blindfold {
     store: RedisStore,
     is_blind: Arc<AtomicBool>,
+    late: Late,
+}
+
+/// A publication that is told to have failed and stands all the same, just before the next write.
+#[derive(Clone, Default)]
+struct Late {
+    is_armed: Arc<AtomicBool>,
+    held: Arc<std::sync::Mutex<Option<(String, u64, StoredExam)>>>,
 }
 
 impl Blindfold {
@@ -279,6 +295,15 @@ impl ExamTable for Blindfold {
     }
 
     async fn put_exam(&self, name: &str, expected: u64, exam: StoredExam) -> store::Result<u64> {
+        if exam.package.is_some() && self.late.is_armed.swap(false, Ordering::SeqCst) {
+            let held = (name.to_owned(), expected, exam);
+            *self.late.held.lock().unwrap() = Some(held);
+            return Err(store::Error::Unavailable("no answer in time".to_owned()));
+        }
+        let held = self.late.held.lock().unwrap().take();
+        if let Some((name, expected, exam)) = held {
+            self.table()?.put_exam(&name, expected, exam).await?;
+        }
         self.table()?.put_exam(name, expected, exam).await
     }
 
@@ -350,7 +375,11 @@ async fn after_a_close_no_engine_starts_an_attempt_not_even_one_that_has_not_hea
         let is_blind = Arc::new(AtomicBool::new(false));
         blindfolds.push(Arc::clone(&is_blind));
         let store = RedisStore::connect(&redis.url(), false).await.unwrap();
-        let store: Arc<dyn SessionStore> = Arc::new(Blindfold { store, is_blind });
+        let store: Arc<dyn SessionStore> = Arc::new(Blindfold {
+            store,
+            is_blind,
+            late: Late::default(),
+        });
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         (store, clock)
     })
@@ -413,7 +442,7 @@ async fn no_question_secret_or_key_stands_readable_in_redis_or_with_engines() {
     let question = sitting.paper().await.sections[0].items[0].text.clone();
     sitting.answer(0, 0).await.unwrap();
     sitting.submit().await.unwrap();
-    let key_half = fs::read(cluster.control.data.path().join("keys/thi-thu.bin")).unwrap();
+    let key_half = fs::read(key_file(cluster.control.data.path())).unwrap();
     let redis = all_bytes(cluster.redis.folder());
     let engine = all_bytes(cluster.engines[1].data.path());
     cluster.close_exam(false).await;
@@ -770,7 +799,7 @@ async fn a_grader_of_its_own_goes_on_with_the_next_engine_and_after_a_restart() 
     first.kill9();
     finish(&second, 1).await;
     wait_for("two are ranked", async || n_ranked().await == 2).await;
-    assert!(grading.path().join("keys/thi-thu.bin").exists());
+    assert!(key_file(grading.path()).exists());
     assert!(!a.path().join("keys").exists() && !b.path().join("keys").exists());
     let place = grader.url.strip_prefix("http://").unwrap().to_owned();
     grader.terminate();
@@ -786,4 +815,96 @@ async fn a_grader_of_its_own_goes_on_with_the_next_engine_and_after_a_restart() 
     let archive = export(&process.url, word, &[]).await;
     let verdict = verifier::verify_folder(archive.path()).unwrap();
     assert!(verdict.ok() && verdict.n_persons == 3, "{verdict}");
+}
+
+/// A failover may take an organizer's change back (class `single`): engines follow, and the organizer can make it again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_a_failover_took_back_can_be_made_again() {
+    let cluster = Cluster::start().await;
+    publish(
+        &cluster.control.url,
+        cluster.word(),
+        spec(SystemClock.now().0),
+    )
+    .await;
+    let key = format!("kb:{{exams}}:e:{EXAM}");
+    let saved = "kb:{exams}:saved";
+    cluster.redis.tell(&["COPY", &key, saved]);
+    let revision: String = cluster.redis.query(&["HGET", &key, "r"]).unwrap();
+    let changes: String = cluster.redis.query(&["GET", "kb:{exams}:changes"]).unwrap();
+    open(&cluster.control.url, cluster.word()).await;
+    let state = async || {
+        let request = bearer(ListExamsRequest {}, cluster.word());
+        let exams = cluster.organizer().await.list_exams(request).await.unwrap();
+        exams.into_inner().exams[0].state()
+    };
+    assert_eq!(state().await, ExamState::Open);
+    cluster.redis.tell(&["COPY", saved, &key, "REPLACE"]);
+    cluster
+        .redis
+        .tell(&["HSET", "kb:{exams}:index", EXAM, &revision]);
+    cluster.redis.tell(&["SET", "kb:{exams}:changes", &changes]);
+    wait_for("control has followed", async || {
+        state().await == ExamState::Published
+    })
+    .await;
+    open(&cluster.control.url, cluster.word()).await;
+    assert_eq!(state().await, ExamState::Open);
+    // The same of its creation.
+    cluster.redis.tell(&["DEL", &key, "kb:{exams}:index"]);
+    cluster.redis.tell(&["SET", "kb:{exams}:changes", "0"]);
+    wait_for("control has forgotten it", async || {
+        let request = bearer(ListExamsRequest {}, cluster.word());
+        let exams = cluster.organizer().await.list_exams(request).await.unwrap();
+        exams.into_inner().exams.is_empty()
+    })
+    .await;
+    cluster.open_exam().await;
+    assert_eq!(state().await, ExamState::Open);
+}
+
+/// The command of a publication that timed out may still be done, in the middle of the next one: the exam that stands then
+/// is the first one's, and its key half must be there.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exam_whose_publication_came_late_is_graded_by_its_own_key() {
+    let late = Late::default();
+    let cluster = Cluster::with_engines(async |redis| {
+        let store: Arc<dyn SessionStore> = Arc::new(Blindfold {
+            store: RedisStore::connect(&redis.url(), false).await.unwrap(),
+            is_blind: Arc::default(),
+            late: late.clone(),
+        });
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(SystemClock.now()));
+        (store, clock)
+    })
+    .await;
+    let mut organizer = cluster.organizer().await;
+    let request = CreateExamRequest {
+        spec: Some(spec(SystemClock.now().0)),
+    };
+    organizer
+        .create_exam(bearer(request, cluster.word()))
+        .await
+        .unwrap();
+    late.is_armed.store(true, Ordering::SeqCst);
+    for refusal in ["STORE_UNAVAILABLE", "CONFLICT"] {
+        let request = PublishExamRequest {
+            exam_id: EXAM.to_owned(),
+        };
+        let refused = organizer
+            .publish_exam(bearer(request, cluster.word()))
+            .await
+            .unwrap_err();
+        assert_eq!(reason(&refused), refusal);
+    }
+    open(&cluster.control.url, cluster.word()).await;
+    let codes = cluster.codes(1).await;
+    let mut sitting = sit_when_open(&cluster, 0, &codes[0], 0).await;
+    sitting.answer(0, 1).await.unwrap();
+    sitting.submit().await.unwrap();
+    wait_for("it is graded", async || {
+        let request = sitting.request(GetResultRequest {});
+        sitting.client.get_result(request).await.is_ok()
+    })
+    .await;
 }
