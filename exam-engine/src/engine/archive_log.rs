@@ -92,6 +92,9 @@ impl Engine {
                 if let Some(before) = head.last.checked_sub(1) {
                     let last = archive.read(&exam.id, partition, before, 1).await?;
                     progress.last_entry = last.first().map(|entry| hash(entry));
+                    // Before anything is forgotten, not only before more is archived.
+                    self.compare(exam, partition, head, progress.last_entry)
+                        .await?;
                 }
                 head
             }
@@ -119,12 +122,41 @@ impl Engine {
             let entries = self
                 .segment_entries(archive, exam, partition, head, progress.last_entry)
                 .await?;
+            let last = head.last + entries.len() as u64;
             head = archive.store(&exam.id, partition, head, &entries).await?;
+            if head.last != last {
+                progress.head = None; // another process wrote this segment: what it ends with is read the next time
+                return Ok(());
+            }
             progress.last_entry = entries.last().map(|entry| hash(entry));
             progress.head = Some(head);
         }
         progress.head = Some(head);
         Ok(())
+    }
+
+    /// Refuses an archive whose last entry is not the store's, if the store still has it.
+    async fn compare(
+        &self,
+        exam: &LiveExam,
+        partition: u32,
+        head: Head,
+        last_entry: Option<[u8; 32]>,
+    ) -> Result<()> {
+        let before = head.last - 1;
+        let found = match self.store.read_log(&exam.id, partition, before, 1).await {
+            Err(store::Error::Trimmed { .. }) => return Ok(()),
+            outcome => outcome?,
+        };
+        match found.first() {
+            Some(entry) if Some(hash(entry)) != last_entry => Err(archive::Error::Differs {
+                exam: exam.id.to_string(),
+                partition,
+                position: head.last,
+            }
+            .into()),
+            _ => Ok(()),
+        }
     }
 
     async fn segment_entries(

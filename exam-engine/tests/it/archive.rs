@@ -380,3 +380,33 @@ async fn a_store_that_holds_another_log_than_the_archive_forgets_nothing() {
         assert!(!is_another || left == n + 50, "{left} of {}", n + 50);
     }
 }
+
+/// A server that starts beside another log must see it before it forgets anything, also while no segment is due.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_is_compared_before_it_is_forgotten() {
+    let mut server = TestServer::start_archiving(Backend::Redis, EAGER).await;
+    server.open_exam().await;
+    let mut sitting = server.sit(1).await;
+    for n in 0..20 {
+        sitting.answer(n % 6, n % 4).await.unwrap();
+    }
+    assert!(until_trimmed(&server).await > 0);
+    server.stop().await.unwrap();
+    let redis = server.redis.as_ref().unwrap();
+    let keys: Vec<String> = redis.query(&["KEYS", "kb:{*}:log"]).unwrap();
+    let [log] = &keys[..] else { panic!("{keys:?}") };
+    let length = |server: &TestServer| -> u64 {
+        let redis = server.redis.as_ref().unwrap();
+        redis.query(&["XLEN", log]).unwrap()
+    };
+    // The control: of its own log the server has forgotten most.
+    assert!(length(&server) < 20);
+    redis.tell(&["DEL", log]);
+    for _ in 0..21 {
+        redis.tell(&["XADD", log, "0-*", "e", "other"]); // the start and 20 answers
+    }
+    server.settings.archiving.max_age = Duration::from_secs(3_600);
+    server.start_again().await;
+    tokio::time::sleep(Duration::from_secs(3)).await; // several turns, of a second each
+    assert_eq!(length(&server), 21);
+}
