@@ -9,14 +9,18 @@
 mod segment;
 mod verify;
 
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    path::Path,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::{
     ObjectStore, ObjectStoreExt, PutMode, PutOptions, local::LocalFileSystem, path::Path as Name,
 };
-use tokio::sync::Mutex;
 
 pub use self::{
     segment::{MAX_CONTENT_BYTES, Segment},
@@ -104,12 +108,15 @@ impl Default for Policy {
     }
 }
 
+/// Segments that stay in memory, some megabytes each: for a grader that builds anew, an export and two others at once.
+const MAX_KEPT: usize = 4;
+
 /// Segments of all exams.
 pub struct Archive {
     objects: Arc<dyn ObjectStore>,
     policy: Policy,
-    /// The segment read last: readers go through a partition in steps smaller than a segment.
-    newest_read: Mutex<Option<Arc<Segment>>>,
+    /// The segments read last, the newest in front: readers go through a partition in steps smaller than a segment.
+    newest_read: Mutex<VecDeque<Arc<Segment>>>,
 }
 
 /// What a partition's archive ends with.
@@ -259,25 +266,13 @@ impl Archive {
         limit: usize,
     ) -> Result<Vec<Bytes>> {
         let position = after + 1;
-        let mut newest = self.newest_read.lock().await;
-        let known = newest
-            .as_ref()
-            .filter(|segment| segment.holds(exam, partition, position));
-        let segment = match known {
-            Some(segment) => Arc::clone(segment),
+        let segment = match self.kept(exam, partition, position) {
+            Some(segment) => segment,
             None => {
-                let names = self.names(exam, partition).await?;
-                let missing = || Error::Missing {
-                    exam: exam.to_string(),
-                    partition,
-                    position,
-                };
-                let (first, _) = names.range(..=position).next_back().ok_or_else(missing)?;
-                let segment = Arc::new(self.segment(exam, partition, *first).await?);
-                if !segment.holds(exam, partition, position) {
-                    return Err(missing());
-                }
-                *newest = Some(Arc::clone(&segment));
+                let segment = Arc::new(self.segment_with(exam, partition, position).await?);
+                let mut newest = self.newest_read.lock().expect("no panic under this lock");
+                newest.truncate(MAX_KEPT - 1);
+                newest.push_front(Arc::clone(&segment));
                 segment
             }
         };
@@ -290,6 +285,31 @@ impl Archive {
             .take(limit)
             .cloned()
             .collect())
+    }
+
+    fn kept(&self, exam: &ExamId, partition: u32, position: u64) -> Option<Arc<Segment>> {
+        let mut newest = self.newest_read.lock().expect("no panic under this lock");
+        let at = newest
+            .iter()
+            .position(|segment| segment.holds(exam, partition, position))?;
+        let segment = newest.remove(at)?;
+        newest.push_front(Arc::clone(&segment));
+        Some(segment)
+    }
+
+    async fn segment_with(&self, exam: &ExamId, partition: u32, position: u64) -> Result<Segment> {
+        let names = self.names(exam, partition).await?;
+        let missing = || Error::Missing {
+            exam: exam.to_string(),
+            partition,
+            position,
+        };
+        let (first, _) = names.range(..=position).next_back().ok_or_else(missing)?;
+        let segment = self.segment(exam, partition, *first).await?;
+        if !segment.holds(exam, partition, position) {
+            return Err(missing());
+        }
+        Ok(segment)
     }
 
     /// Returns the segments of a partition by first position, with their names.

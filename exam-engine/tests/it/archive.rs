@@ -130,6 +130,23 @@ async fn segment_head(archive: &Archive) -> Head {
     head
 }
 
+/// Two readers far from each other, as an export beside a grader that builds anew, do not fetch everything twice.
+#[tokio::test]
+async fn several_readers_keep_their_segments() {
+    let (objects, archive, _) = three_segments().await;
+    let read = async |after| archive.read(&exam(), 2, after, 1).await;
+    for after in [0, 5] {
+        read(after).await.unwrap();
+    }
+    for first in [1, 6, 10] {
+        objects.delete(&segment(first)).await.unwrap(); // what is fetched again is not there
+    }
+    for after in [1, 6, 2, 7] {
+        assert_eq!(read(after).await.unwrap(), entries(after + 1..=after + 1));
+    }
+    assert!(matches!(read(9).await, Err(Error::Missing { .. })));
+}
+
 #[tokio::test]
 async fn a_missing_or_changed_segment_is_named() {
     for first in [1, 6] {
