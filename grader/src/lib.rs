@@ -21,6 +21,8 @@ mod score;
 mod snapshot;
 mod standing;
 
+pub mod statistics;
+
 mod error;
 mod id;
 pub mod service;

@@ -1,0 +1,184 @@
+//! Items whose key may be wrong: candidates with a high rest score answer otherwise.
+
+use super::{
+    super::{
+        Choice,
+        item_counts::sums,
+        normal::{correlation_z, upper_tail},
+        option_report::{against_rest, by_frequency, of_choosers},
+        sums::Sums,
+    },
+    Evidence, Seen,
+};
+
+/// A share below this is nearly nobody; blind guessing among twelve options gives more.
+const RARE: f64 = 0.05;
+/// Fewest responses among which nobody, or everybody, can be right only by a wrong key.
+const MIN_EVERYBODY: i64 = 500;
+/// Fewest who chose something, for the mean of their rest scores to say anything.
+const MIN_CHOOSERS: i64 = 10;
+/// Standard errors by which the choosers of something are clearly better or weaker.
+const CLEARLY: f64 = 3.0;
+/// Standard errors by which choosers of a second right answer may seem weaker than those of the key.
+const AS_GOOD: f64 = 2.0;
+/// Share of the best, and multiple of the key's, with which a choice beats the key whoever makes it.
+const DOMINANT_SHARE: f64 = 0.6;
+const DOMINANT_TIMES: i64 = 4;
+/// Most choices compared with the key, the most frequent ones.
+const MAX_CHOICES: usize = 16;
+
+/// Returns what speaks against the key; `chance` is the item's part of the chance of a false alarm.
+pub(super) fn evidence(item: &Seen<'_>, chance: f64) -> Vec<Evidence> {
+    let mut evidence = Vec::new();
+    evidence.extend(extremes(item));
+    evidence.extend(negative_discrimination(item, chance));
+    let others = others(item);
+    let each = chance / others.len().max(1) as f64;
+    let key = Group::new(item, item.info.right());
+    for other in &others {
+        evidence.extend(beats_key(item, &key, other, each));
+        evidence.extend(stronger_than_key(item, &key, other, each));
+        evidence.extend(as_good_as_key(item, &key, other, each));
+    }
+    evidence.extend(against_options(item, chance));
+    evidence
+}
+
+/// Those who made one choice.
+struct Group {
+    choice: Choice,
+    /// Rest scores of those who made it.
+    rest: Sums,
+    /// How many of the best 27 % made it.
+    n_best: i64,
+}
+
+impl Group {
+    fn new(item: &Seen<'_>, choice: Choice) -> Self {
+        Self {
+            choice,
+            rest: of_choosers(&item.cells, |it| it == choice),
+            n_best: item.n_best(|it| it == choice),
+        }
+    }
+
+    /// Returns by how many standard errors this group is better than another; none if one is too small.
+    fn better_than(&self, other: &Self) -> Option<f64> {
+        let part = |it: &Self| {
+            let enough = it.rest.n >= MIN_CHOOSERS;
+            it.rest.variance_t().filter(|_| enough).map(|of| of / it.rest.n as f64)
+        };
+        let variance = part(self)? + part(other)?;
+        let apart = self.rest.mean_t()? - other.rest.mean_t()?;
+        (variance > 0.0).then(|| apart / variance.sqrt())
+    }
+}
+
+/// Returns the most frequent choices that the key does not call right; an answer without options that is only wrong
+/// or partial is many answers.
+fn others(item: &Seen<'_>) -> Vec<Group> {
+    let many = |choice: Choice| item.info.key == 0 && choice < Choice::RIGHT;
+    let right = item.info.right();
+    let choices = by_frequency(&item.cells).into_iter().map(|(choice, _)| choice);
+    choices
+        .filter(|&choice| choice != right && choice != Choice::BLANK && !many(choice))
+        .take(MAX_CHOICES)
+        .map(|choice| Group::new(item, choice))
+        .collect()
+}
+
+fn extremes(item: &Seen<'_>) -> Option<Evidence> {
+    let full = item.cells.iter().filter(|(cell, _)| cell.quanta >= cell.mark);
+    let n_full: i64 = full.map(|&(_, n)| n).sum();
+    match n_full {
+        0 => Some(Evidence::NobodyRight),
+        _ if n_full == item.n && item.n >= MIN_EVERYBODY => Some(Evidence::EverybodyRight),
+        _ => None,
+    }
+}
+
+fn negative_discrimination(item: &Seen<'_>, chance: f64) -> Option<Evidence> {
+    let r_ir = sums(&item.cells).against_rest().correlation()?;
+    let z = correlation_z(r_ir, item.n);
+    (upper_tail(-z) < chance).then_some(Evidence::NegativeDiscrimination { r_ir, z })
+}
+
+/// Returns by how many standard errors one of two choices is more frequent.
+fn ahead(n: i64, n_key: i64) -> f64 {
+    (n - n_key) as f64 / ((n + n_key).max(1) as f64).sqrt()
+}
+
+fn beats_key(item: &Seen<'_>, key: &Group, other: &Group, chance: f64) -> Option<Evidence> {
+    let z = ahead(other.n_best, key.n_best);
+    let dominant = other.n_best as f64 >= DOMINANT_SHARE * item.n_best(|_| true) as f64
+        && other.n_best >= DOMINANT_TIMES * key.n_best;
+    let better = other.better_than(key).is_none_or(|z| z > CLEARLY);
+    let beats = upper_tail(z) < chance && (better || dominant);
+    beats.then_some(Evidence::BeatsKey {
+        choice: other.choice,
+        n_best: other.n_best,
+        n_best_key: key.n_best,
+        z,
+    })
+}
+
+fn stronger_than_key(item: &Seen<'_>, key: &Group, other: &Group, chance: f64) -> Option<Evidence> {
+    let of = |choice| against_rest(&item.cells, |it| it == choice);
+    let (of_other, of_key) = (of(other.choice), of(key.choice));
+    let (point_biserial, key_point_biserial) = (of_other.correlation()?, of_key.correlation()?);
+    let more = upper_tail(ahead(other.rest.n, key.rest.n)) < chance;
+    let better = other.better_than(key).is_some_and(|z| z > CLEARLY);
+    (more && better && point_biserial > key_point_biserial).then_some(Evidence::StrongerThanKey {
+        choice: other.choice,
+        share: of_other.facility()?,
+        key_share: of_key.facility()?,
+        point_biserial,
+        key_point_biserial,
+    })
+}
+
+/// A set of options that overlaps the key is chosen by good candidates too, so this is for single answers.
+fn as_good_as_key(item: &Seen<'_>, key: &Group, other: &Group, chance: f64) -> Option<Evidence> {
+    let single = item.info.single || item.info.key == 0;
+    let of_other = against_rest(&item.cells, |it| it == other.choice);
+    let point_biserial = of_other.correlation().filter(|_| single)?;
+    let chosen_by_good = upper_tail(correlation_z(point_biserial, item.n)) < chance;
+    let as_good = other.better_than(key).is_none_or(|z| z > -AS_GOOD);
+    (chosen_by_good && as_good).then_some(Evidence::AsGoodAsKey {
+        choice: other.choice,
+        share: of_other.facility()?,
+        point_biserial,
+    })
+}
+
+/// Looks at each option, whether chosen alone or with others.
+fn against_options(item: &Seen<'_>, chance: f64) -> Vec<Evidence> {
+    let each = chance / f64::from(item.info.n_options.max(1));
+    let look = |option: u8| {
+        let in_key = Choice(item.info.key).has(option);
+        let chosen = against_rest(&item.cells, |choice| choice.has(option));
+        let rare = key_option_rare(option, &chosen, each).filter(|_| in_key);
+        let single = item.info.single;
+        let against = option_against_key(option, in_key, &chosen, each).filter(|_| !single);
+        rare.into_iter().chain(against)
+    };
+    let options = 0..item.info.n_options.min(16);
+    options.flat_map(look).collect()
+}
+
+fn key_option_rare(option: u8, chosen: &Sums, chance: f64) -> Option<Evidence> {
+    let share = chosen.facility()?;
+    let z = (RARE - share) / (RARE * (1.0 - RARE) / chosen.n as f64).sqrt();
+    (upper_tail(z) < chance).then_some(Evidence::KeyOptionRare { option, share })
+}
+
+fn option_against_key(option: u8, in_key: bool, chosen: &Sums, chance: f64) -> Option<Evidence> {
+    let point_biserial = chosen.correlation()?;
+    let z = correlation_z(point_biserial, chosen.n);
+    let against = if in_key { -z } else { z };
+    (upper_tail(against) < chance).then_some(Evidence::OptionAgainstKey {
+        option,
+        in_key,
+        point_biserial,
+    })
+}
