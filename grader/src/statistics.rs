@@ -34,12 +34,11 @@ mod simulation;
 
 pub use alarm::{Alarm, ScoreRange, alarms};
 pub use bank::{ItemStatistics, to_bank};
+use item_counts::ItemCounts;
 pub use item_report::{Facility, ItemReport};
 pub use option_report::OptionReport;
-pub use test_report::{Distribution, Reliability, TestReport};
-
-use item_counts::ItemCounts;
 use test_counts::TestCounts;
+pub use test_report::{Distribution, Reliability, TestReport};
 
 /// What a candidate did with an item, as one small number.
 ///
@@ -182,6 +181,13 @@ impl Statistics {
         }
     }
 
+    /// Replaces what is known of an item: after a correction of its key, together with regraded sittings.
+    pub fn replace_item(&mut self, item_idx: u16, info: ItemInfo) {
+        if let Some(known) = self.infos.get_mut(usize::from(item_idx)) {
+            *known = info;
+        }
+    }
+
     /// Returns the items, as given to [`new`](Self::new).
     #[must_use]
     pub fn items(&self) -> &[ItemInfo] {
@@ -195,5 +201,225 @@ impl Statistics {
                 item.count(sitting, graded, by);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        simulation::{Exam, Form, MARK, Random, items},
+        *,
+    };
+
+    fn exam() -> Exam {
+        let mut random = Random::new(4);
+        let items = items(
+            &[(Form::Single(4), 6), (Form::Cluster, 3), (Form::Text, 3)],
+            &mut random,
+        );
+        Exam::new(items, 150, Some(8), &mut random)
+    }
+
+    fn counted(exam: &Exam, is_in: impl Fn(usize) -> bool) -> Statistics {
+        let mut statistics = Statistics::new(exam.infos());
+        let mut at = 0;
+        exam.for_each_sitting(|sitting| {
+            if is_in(at) {
+                statistics.add(sitting);
+            }
+            at += 1;
+        });
+        statistics
+    }
+
+    #[test]
+    fn any_order_and_any_split_give_the_same_state() {
+        let mut exam = exam();
+        let whole = exam.statistics();
+        let mut merged = counted(&exam, |at| at % 3 == 0);
+        assert_ne!(merged, whole);
+        merged.merge(&counted(&exam, |at| at % 3 != 0));
+        assert_eq!(merged, whole);
+        exam.candidates.reverse();
+        let reversed = exam.statistics();
+        assert_eq!(reversed, whole);
+        assert_eq!(reversed.item_reports(), whole.item_reports());
+        assert_eq!(reversed.test_report(), whole.test_report());
+    }
+
+    #[test]
+    fn what_is_removed_leaves_no_trace() {
+        let exam = exam();
+        let mut statistics = exam.statistics();
+        exam.for_each_sitting(|sitting| statistics.remove(sitting));
+        assert_eq!(statistics, Statistics::new(exam.infos()));
+        // also if it is taken out before it comes in
+        exam.for_each_sitting(|sitting| statistics.remove(sitting));
+        assert_ne!(statistics, Statistics::new(exam.infos()));
+        exam.for_each_sitting(|sitting| statistics.add(sitting));
+        assert_eq!(statistics, Statistics::new(exam.infos()));
+    }
+
+    #[test]
+    fn a_corrected_key_gives_the_state_of_an_exam_that_always_had_it() {
+        let wrong = exam();
+        let mut right = wrong.clone();
+        right.keys[2] ^= 0b1111;
+        let mut statistics = wrong.statistics();
+        wrong.for_each_sitting(|sitting| statistics.remove(sitting));
+        right.for_each_sitting(|sitting| statistics.add(sitting));
+        assert_ne!(
+            statistics,
+            right.statistics(),
+            "the item still has the old key"
+        );
+        statistics.replace_item(2, right.infos()[2].clone());
+        assert_eq!(statistics, right.statistics());
+    }
+
+    #[test]
+    fn areas_hours_and_sections_add_up_to_the_whole() {
+        let statistics = exam().statistics();
+        let n = |parts: &[i64]| parts.iter().sum::<i64>();
+        let areas: Vec<_> = statistics.areas().iter().map(|(_, it)| it.n).collect();
+        let hours: Vec<_> = statistics.hours().iter().map(|(_, it)| it.n).collect();
+        assert_eq!((areas.len(), n(&areas)), (6, 150));
+        assert_eq!((hours.len(), n(&hours)), (4, 150));
+        for report in statistics.item_reports() {
+            let areas: Vec<_> = report.areas.iter().map(|it| it.n).collect();
+            let hours: Vec<_> = report.hours.iter().map(|it| it.n).collect();
+            assert_eq!((n(&areas), n(&hours)), (report.n, report.n));
+            assert!(report.n < 150, "drawn, so not seen by all");
+        }
+        let sections = statistics.section_reports();
+        let means: f64 = sections.iter().filter_map(|(_, it)| it.scores.mean).sum();
+        let whole = statistics.test_report();
+        assert!((means - whole.scores.mean.unwrap()).abs() < 1e-9);
+        assert_eq!(whole.reliability.alpha, None, "papers differ");
+        assert!(whole.reliability.nested.unwrap() > 0.0);
+    }
+
+    /// Counts sittings of two items with the given marks and responses.
+    fn two_items(marks: [i64; 2], quanta: &[[i64; 2]]) -> Statistics {
+        let item = |item_id| ItemInfo {
+            item_id,
+            n_options: 2,
+            key: 1,
+            ..ItemInfo::default()
+        };
+        let mut statistics = Statistics::new(vec![item(1), item(2)]);
+        for earned in quanta {
+            let graded = |at: usize| Graded {
+                item_idx: u16::try_from(at).unwrap(),
+                section: 0,
+                choice: Choice(if earned[at] > 0 { 1 } else { 0 }),
+                quanta: earned[at],
+                mark_quanta: marks[at],
+            };
+            let responses = [graded(0), graded(1)];
+            let total = earned.iter().sum();
+            let section_totals = [total];
+            statistics.add(&Sitting {
+                total,
+                area: 0,
+                hour: 0,
+                section_totals: &section_totals,
+                responses: &responses,
+            });
+        }
+        statistics
+    }
+
+    /// Reports which values of the second item, and which of the test, are defined.
+    #[track_caller]
+    fn check_defined(marks: [i64; 2], quanta: &[[i64; 2]], of_item: [bool; 6], alpha: bool) {
+        let statistics = two_items(marks, quanta);
+        let it = &statistics.item_reports()[1];
+        let values = [
+            it.facility,
+            it.sd,
+            it.discrimination_index,
+            it.discriminative_efficiency,
+            it.effective_weight,
+            it.r_it,
+        ];
+        assert!(values.iter().flatten().all(|value| value.is_finite()));
+        assert_eq!(values.map(|value| value.is_some()), of_item);
+        assert_eq!(statistics.test_report().reliability.alpha.is_some(), alpha);
+    }
+
+    #[test]
+    fn what_is_not_defined_is_none() {
+        check_defined([MARK; 2], &[], [false; 6], false);
+        let one = [true, false, false, false, false, false];
+        check_defined([MARK; 2], &[[MARK, 0]], one, false);
+        let all = [[MARK, MARK], [0, 0], [MARK, 0], [0, MARK]];
+        check_defined([MARK; 2], &all, [true; 6], true);
+        // nobody scores on the second item
+        let nobody = [[MARK, 0], [0, 0], [MARK, 0]];
+        check_defined(
+            [MARK; 2],
+            &nobody,
+            [true, true, false, false, true, false],
+            true,
+        );
+        // its mark is 0
+        check_defined(
+            [MARK, 0],
+            &nobody,
+            [false, true, false, false, true, false],
+            true,
+        );
+        // nobody scores at all
+        check_defined(
+            [MARK; 2],
+            &[[0, 0], [0, 0]],
+            [true, true, false, false, false, false],
+            false,
+        );
+    }
+
+    #[test]
+    #[ignore = "prints how long adding takes; run it in a release build"]
+    fn adding_is_measured() {
+        let mut random = Random::new(1);
+        let items = items(
+            &[(Form::Single(4), 80), (Form::Cluster, 10), (Form::Text, 10)],
+            &mut random,
+        );
+        let exam = Exam::new(items, 20_000, None, &mut random);
+        let mut graded = Vec::new();
+        exam.for_each_sitting(|it| {
+            graded.push((
+                it.total,
+                it.area,
+                it.hour,
+                it.section_totals.to_vec(),
+                it.responses.to_vec(),
+            ))
+        });
+        let mut statistics = Statistics::new(exam.infos());
+        let began = std::time::Instant::now();
+        for (total, area, hour, section_totals, responses) in &graded {
+            let (total, area, hour) = (*total, *area, *hour);
+            statistics.add(&Sitting {
+                total,
+                area,
+                hour,
+                section_totals,
+                responses,
+            });
+        }
+        let n_responses = graded.len() * 100;
+        println!(
+            "{} ns an item",
+            began.elapsed().as_nanos() / n_responses as u128
+        );
+        let began = std::time::Instant::now();
+        let n_alarms = alarms(&statistics, exam.range()).len();
+        println!("{n_alarms} alarms in {:?}", began.elapsed());
+        let began = std::time::Instant::now();
+        let n_items = statistics.item_reports().len();
+        println!("{n_items} item reports in {:?}", began.elapsed());
     }
 }

@@ -10,7 +10,11 @@ mod key;
 mod leak;
 mod score;
 
-use super::{Choice, ItemInfo, Statistics, item_counts::{Cell, ItemCounts}, score_groups::ScoreGroups};
+use super::{
+    Choice, ItemInfo, Statistics,
+    item_counts::{Cell, ItemCounts},
+    score_groups::ScoreGroups,
+};
 
 /// Chance that a rule is met somewhere in a correct exam.
 const CHANCE: f64 = 0.01;
@@ -64,7 +68,7 @@ pub enum Evidence {
         /// Correlation of the key.
         key_point_biserial: f64,
     },
-    /// Another choice is made by the better candidates, as the key is: two right answers?
+    /// Another choice is made by candidates about as good as those of the key: two right answers?
     AsGoodAsKey {
         /// The other choice.
         choice: Choice,
@@ -98,7 +102,7 @@ pub enum Evidence {
     },
     /// Nobody earned the full mark.
     NobodyRight,
-    /// Everybody earned the full mark.
+    /// Everybody who answered earned the full mark.
     EverybodyRight,
     /// From some hour on the item was easier than the rest of the paper explains.
     EasierSince {
@@ -140,16 +144,23 @@ pub fn alarms(statistics: &Statistics, range: ScoreRange) -> Vec<Alarm> {
     let reliability = statistics.test_report().reliability;
     let reliability = reliability.alpha.or(reliability.nested).unwrap_or(1.0);
     let rows = statistics.infos.iter().zip(&statistics.items);
-    let seen: Vec<_> = rows.filter_map(|(info, counts)| Seen::new(info, counts)).collect();
+    let seen: Vec<_> = rows
+        .filter_map(|(info, counts)| Seen::new(info, counts))
+        .collect();
     let chance = CHANCE / seen.len().max(1) as f64;
     for item in &seen {
         let about_key = key::evidence(item, chance);
         let about_leak = leak::evidence(item.counts, reliability, chance);
-        alarms.extend(about_key.into_iter().chain(about_leak).map(|evidence| Alarm {
-            item_id: Some(item.info.item_id),
-            n: item.n,
-            evidence,
-        }));
+        alarms.extend(
+            about_key
+                .into_iter()
+                .chain(about_leak)
+                .map(|evidence| Alarm {
+                    item_id: Some(item.info.item_id),
+                    n: item.n,
+                    evidence,
+                }),
+        );
     }
     alarms
 }
@@ -171,13 +182,26 @@ impl<'a> Seen<'a> {
         cells.retain(|(cell, _)| cell.mark > 0);
         let n = cells.iter().map(|&(_, n)| n).sum();
         let groups = ScoreGroups::of(cells.iter().map(|&(cell, n)| (cell.rest(), n)));
-        (n >= MIN_RESPONSES).then_some(Self { info, counts, cells, n, groups })
+        (n >= MIN_RESPONSES).then_some(Self {
+            info,
+            counts,
+            cells,
+            n,
+            groups,
+        })
     }
 
     /// Returns how many of the best 27 % by rest score made some choice; nobody if there is no such group.
     fn n_best(&self, made: impl Fn(Choice) -> bool) -> i64 {
-        let best = |rest| self.groups.as_ref().is_some_and(|groups| groups.is_upper(rest));
+        let best = |rest| {
+            self.groups
+                .as_ref()
+                .is_some_and(|groups| groups.is_upper(rest))
+        };
         let cells = self.cells.iter();
-        cells.filter(|(cell, _)| made(cell.choice) && best(cell.rest())).map(|&(_, n)| n).sum()
+        cells
+            .filter(|(cell, _)| made(cell.choice) && best(cell.rest()))
+            .map(|&(_, n)| n)
+            .sum()
     }
 }

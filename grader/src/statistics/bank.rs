@@ -29,7 +29,11 @@ pub struct ItemStatistics {
 
 /// Returns a row for each item that somebody took; the fit has the items in the order of the statistics.
 #[must_use]
-pub fn to_bank(statistics: &Statistics, fit: Option<&Fit>, alarms: &[Alarm]) -> Vec<ItemStatistics> {
+pub fn to_bank(
+    statistics: &Statistics,
+    fit: Option<&Fit>,
+    alarms: &[Alarm],
+) -> Vec<ItemStatistics> {
     let reports = statistics.item_reports().into_iter();
     let rows = reports.zip(statistics.items()).enumerate();
     rows.filter(|(_, (report, _))| report.n > 0)

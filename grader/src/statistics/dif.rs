@@ -128,9 +128,7 @@ impl Sums {
 }
 
 /// Compares two groups over tables of equal scores; none if no table has both groups and both answers.
-pub fn mantel_haenszel<'a>(
-    tables: impl IntoIterator<Item = &'a Table>,
-) -> Option<MantelHaenszel> {
+pub fn mantel_haenszel<'a>(tables: impl IntoIterator<Item = &'a Table>) -> Option<MantelHaenszel> {
     let mut sums = Sums::default();
     for table in tables {
         sums.add(table);
@@ -188,7 +186,11 @@ mod tests {
         assert_eq!(class(20, 7), Some(Class::A), "not significant");
         assert_eq!(class(1000, 370), Some(Class::B));
         assert_eq!(class(1000, 250), Some(Class::C));
-        assert_eq!(class(1000, 0).map(|class| class == Class::C), None, "no odds ratio");
+        assert_eq!(
+            class(1000, 0).map(|class| class == Class::C),
+            None,
+            "no odds ratio"
+        );
     }
 
     #[test]

@@ -17,10 +17,6 @@ impl Histogram {
         self.0.merge(&other.0, |mine, theirs| *mine += theirs);
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// Returns scores that occurred, rising, with how often.
     pub(super) fn sorted(&self) -> Vec<(i64, i64)> {
         let mut entries = self.0.sorted();
@@ -120,7 +116,11 @@ mod tests {
         for (n, score) in (1..).zip([3, 5, 9, 4]) {
             histogram.count(score, 1);
             let it = histogram.distribution();
-            let defined = (it.sd.is_some(), it.skewness.is_some(), it.kurtosis.is_some());
+            let defined = (
+                it.sd.is_some(),
+                it.skewness.is_some(),
+                it.kurtosis.is_some(),
+            );
             assert_eq!(defined, (n > 1, n > 2, n > 3));
         }
         let mut equal = Histogram::default();

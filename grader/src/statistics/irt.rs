@@ -10,6 +10,7 @@ mod information;
 mod maximisation;
 
 use expectation::{Curves, Expected};
+
 use super::quadrature::{Node, normal_nodes};
 
 /// Which slopes are estimated.
@@ -117,7 +118,9 @@ pub fn fit(model: Model, n_items: usize, patterns: &[Pattern], settings: &Settin
     let covariances = information::covariances(model, &lines, &curves, patterns, &expected);
     let items = lines.iter().zip(covariances);
     Fit {
-        items: items.map(|(line, known)| Some(parameters(model, (*line)?, known))).collect(),
+        items: items
+            .map(|(line, known)| Some(parameters(model, (*line)?, known)))
+            .collect(),
         log_likelihood: expected.log_likelihood,
         n_rounds,
         converged,
@@ -155,7 +158,10 @@ fn first_guess(n_items: usize, patterns: &[Pattern]) -> Vec<Option<Line>> {
     }
     let line = |(n, n_right): (u64, u64)| {
         let odds = n_right as f64 / (n - n_right) as f64;
-        (n_right > 0 && n_right < n).then(|| Line { a: 1.0, d: odds.ln() })
+        (n_right > 0 && n_right < n).then(|| Line {
+            a: 1.0,
+            d: odds.ln(),
+        })
     };
     counts.into_iter().map(line).collect()
 }
@@ -163,12 +169,15 @@ fn first_guess(n_items: usize, patterns: &[Pattern]) -> Vec<Option<Line>> {
 fn parameters(model: Model, line: Line, known: Option<information::Covariance>) -> Parameters {
     let b = -line.d / line.a;
     let root = |variance: f64| (variance > 0.0).then(|| variance.sqrt());
-    let of_b = |it: information::Covariance| (it.dd + b * b * it.aa + 2.0 * b * it.ad) / line.a.powi(2);
+    let of_b =
+        |it: information::Covariance| (it.dd + b * b * it.aa + 2.0 * b * it.ad) / line.a.powi(2);
     Parameters {
         a: line.a,
         d: line.d,
         b,
-        a_se: known.filter(|_| model != Model::Rasch).and_then(|it| root(it.aa)),
+        a_se: known
+            .filter(|_| model != Model::Rasch)
+            .and_then(|it| root(it.aa)),
         d_se: known.and_then(|it| root(it.dd)),
         b_se: known.and_then(|it| root(of_b(it))),
     }
@@ -176,9 +185,16 @@ fn parameters(model: Model, line: Line, known: Option<information::Covariance>) 
 
 #[cfg(test)]
 mod tests {
-    use super::{super::{reference::lsat, simulation::Random}, *};
+    use super::{
+        super::{reference::lsat, simulation::Random},
+        *,
+    };
 
-    const EXACT: Settings = Settings { n_nodes: 61, max_rounds: 5_000, tolerance: 1e-7 };
+    const EXACT: Settings = Settings {
+        n_nodes: 61,
+        max_rounds: 5_000,
+        tolerance: 1e-7,
+    };
 
     type Five = [f64; 5];
 
@@ -187,12 +203,22 @@ mod tests {
         let found: Vec<f64> = found.collect();
         assert_eq!(found.len(), expected.len());
         for (found, expected) in found.iter().zip(expected) {
-            assert!((found - expected).abs() <= tolerance, "{found} is not {expected}");
+            assert!(
+                (found - expected).abs() <= tolerance,
+                "{found} is not {expected}"
+            );
         }
     }
 
     #[track_caller]
-    fn check(section: u8, model: Model, a: Five, d: Option<Five>, b: Five, log_likelihood: f64) -> Fit {
+    fn check(
+        section: u8,
+        model: Model,
+        a: Five,
+        d: Option<Five>,
+        b: Five,
+        log_likelihood: f64,
+    ) -> Fit {
         let fit = fit(model, 5, &lsat(section), &EXACT);
         assert!(fit.converged, "after {} rounds", fit.n_rounds);
         let items = || fit.items.iter().flatten();
@@ -207,13 +233,25 @@ mod tests {
 
     #[track_caller]
     fn check_errors(fit: &Fit, a: Five, b: Five) {
-        near(fit.items.iter().flatten().filter_map(|it| it.a_se), &a, 2e-3);
-        near(fit.items.iter().flatten().filter_map(|it| it.b_se), &b, 2e-3);
+        near(
+            fit.items.iter().flatten().filter_map(|it| it.a_se),
+            &a,
+            2e-3,
+        );
+        near(
+            fit.items.iter().flatten().filter_map(|it| it.b_se),
+            &b,
+            2e-3,
+        );
     }
 
     #[track_caller]
     fn check_abilities(fit: &Fit, theta: [f64; 3], sd: [f64; 3]) {
-        let patterns = [[false; 5], [false, false, false, false, true], [false, false, false, true, false]];
+        let patterns = [
+            [false; 5],
+            [false, false, false, false, true],
+            [false, false, false, true, false],
+        ];
         let abilities = patterns.map(|pattern| {
             let responses: Vec<_> = (0..).zip(pattern).collect();
             fit.ability(&responses)
@@ -236,7 +274,7 @@ mod tests {
         check_errors(
             &fit,
             [0.2581, 0.1867, 0.2328, 0.1851, 0.2099],
-            [0.8665, 0.3075, 0.0996, 0.4343, 0.8712],
+            [0.8665, 0.3075, 0.0996, 0.43430, 0.8712],
         );
         check_abilities(&fit, [-1.8968, -1.4748, -1.4545], [0.801, 0.802, 0.802]);
         let fit = check(
@@ -279,43 +317,68 @@ mod tests {
     fn a_fixed_slope_gives_rasch_difficulties() {
         let b = [-2.871_971, -1.063_029, -0.257_611, -1.388_059, -2.218_778];
         let fit = check(6, Model::Rasch, [1.0; 5], None, b, -2473.0538);
-        assert!(fit.items.iter().flatten().all(|it| it.a_se.is_none() && it.d_se.is_some()));
+        assert!(
+            fit.items
+                .iter()
+                .flatten()
+                .all(|it| it.a_se.is_none() && it.d_se.is_some())
+        );
         let b = [-1.863_089, -0.788_590, -1.456_779, -0.519_857, -1.987_520];
         check(7, Model::Rasch, [1.0; 5], None, b, -2664.9160);
     }
 
     #[test]
     fn items_without_an_estimate_change_nothing() {
-        let fit_of = |patterns: &[Pattern], n_items| fit(Model::TwoParameter, n_items, patterns, &Settings::default());
+        let fit_of = |patterns: &[Pattern], n_items| {
+            fit(Model::TwoParameter, n_items, patterns, &Settings::default())
+        };
         let plain = fit_of(&lsat(7), 5);
         let mut wider = lsat(7);
         for pattern in &mut wider {
-            pattern.responses.extend([(5, true), (6, false), (900, true)]);
+            pattern
+                .responses
+                .extend([(5, true), (6, false), (900, true)]);
         }
         let wider = fit_of(&wider, 8);
-        assert_eq!(wider.items[5..], [None, None, None], "all right, all wrong, never seen");
+        assert_eq!(
+            wider.items[5..],
+            [None, None, None],
+            "all right, all wrong, never seen"
+        );
         assert_eq!(wider.items[..5], plain.items);
         assert_eq!(wider.log_likelihood, plain.log_likelihood);
-        assert_eq!(plain.ability(&[]).theta.abs() < 1e-9, true, "no answers, mean ability");
+        assert!(
+            plain.ability(&[]).theta.abs() < 1e-9,
+            "no answers, mean ability"
+        );
     }
 
-    /// Draws 20 of 40 items for each of 3,000 persons, and returns true lines and answers.
+    /// Draws 20 of 40 items for each of 2,000 persons, and returns true lines and answers.
     fn simulated(seed: u64) -> (Vec<Line>, Vec<Pattern>) {
         let mut random = Random::new(seed);
         let line = |random: &mut Random| {
             let a = (0.3 * random.normal()).exp();
-            Line { a, d: -a * random.normal() }
+            Line {
+                a,
+                d: -a * random.normal(),
+            }
         };
         let lines: Vec<_> = (0..40).map(|_| line(&mut random)).collect();
-        let patterns = (0..3_000).map(|_| {
+        let patterns = (0..2_000).map(|_| {
             let theta = random.normal();
             let mut items: Vec<u16> = (0..40).collect();
             random.shuffle(&mut items);
             let answer = |&item: &u16| {
                 let line = lines[usize::from(item)];
-                (item, random.chance(1.0 / (1.0 + (-line.a * theta - line.d).exp())))
+                (
+                    item,
+                    random.chance(1.0 / (1.0 + (-line.a * theta - line.d).exp())),
+                )
             };
-            Pattern { responses: items[..20].iter().map(answer).collect(), n: 1 }
+            Pattern {
+                responses: items[..20].iter().map(answer).collect(),
+                n: 1,
+            }
         });
         let patterns = patterns.collect();
         (lines, patterns)
@@ -324,7 +387,11 @@ mod tests {
     #[test]
     fn simulated_parameters_are_recovered_from_papers_drawn_by_random() {
         let (lines, mut patterns) = simulated(7);
-        let settings = Settings { n_nodes: 21, max_rounds: 60, tolerance: 1e-3 };
+        let settings = Settings {
+            n_nodes: 15,
+            max_rounds: 40,
+            tolerance: 5e-3,
+        };
         let rms = |patterns: &[Pattern]| {
             let fit = fit(Model::TwoParameter, 40, patterns, &settings);
             let root = |off: &dyn Fn(&Parameters, &Line) -> f64| {
@@ -332,7 +399,10 @@ mod tests {
                 let squares: f64 = pairs.map(|(found, line)| off(found, line).powi(2)).sum();
                 (squares / 40.0).sqrt()
             };
-            (root(&|found, line| found.a - line.a), root(&|found, line| found.d - line.d))
+            (
+                root(&|found, line| found.a - line.a),
+                root(&|found, line| found.d - line.d),
+            )
         };
         let (of_a, of_d) = rms(&patterns);
         println!("root mean square error: a {of_a:.3}, d {of_d:.3}");

@@ -86,7 +86,9 @@ mod tests {
         let inverse = matrix.inverse().unwrap();
         for row in 0..3 {
             for column in 0..3 {
-                let cell: f64 = (0..3).map(|at| matrix.get(row, at) * inverse.get(at, column)).sum();
+                let cell: f64 = (0..3)
+                    .map(|at| matrix.get(row, at) * inverse.get(at, column))
+                    .sum();
                 assert!((cell - f64::from(u8::from(row == column))).abs() < 1e-9);
             }
         }

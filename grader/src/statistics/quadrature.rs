@@ -23,7 +23,12 @@ pub(super) fn normal_nodes(n_nodes: usize) -> Vec<Node> {
     let weights: Vec<f64> = zeros.iter().map(|&x| 1.0 / squares(n, x)).collect();
     let sum: f64 = weights.iter().sum();
     let nodes = zeros.iter().zip(&weights);
-    nodes.map(|(&x, weight)| Node { x, weight: weight / sum }).collect()
+    nodes
+        .map(|(&x, weight)| Node {
+            x,
+            weight: weight / sum,
+        })
+        .collect()
 }
 
 /// Finds the zeros between those of the polynomial one degree lower, degree by degree.
@@ -86,12 +91,22 @@ mod tests {
         for n_nodes in [5, 15, 31, 61] {
             let nodes = normal_nodes(n_nodes);
             assert_eq!(nodes.len(), n_nodes);
-            for (power, expected) in [(0, 1.0), (1, 0.0), (2, 1.0), (3, 0.0), (4, 3.0), (8, 105.0)] {
+            for (power, expected) in [(0, 1.0), (1, 0.0), (2, 1.0), (3, 0.0), (4, 3.0), (8, 105.0)]
+            {
                 let moment: f64 = nodes.iter().map(|it| it.weight * it.x.powi(power)).sum();
-                assert!((moment - expected).abs() < 1e-9, "{n_nodes} nodes, power {power}: {moment}");
+                assert!(
+                    (moment - expected).abs() < 1e-9,
+                    "{n_nodes} nodes, power {power}: {moment}"
+                );
             }
         }
-        let coarse: f64 = normal_nodes(4).iter().map(|it| it.weight * it.x.powi(8)).sum();
-        assert!((coarse - 105.0).abs() > 1.0, "four nodes are exact up to power 7");
+        let coarse: f64 = normal_nodes(4)
+            .iter()
+            .map(|it| it.weight * it.x.powi(8))
+            .sum();
+        assert!(
+            (coarse - 105.0).abs() > 1.0,
+            "four nodes are exact up to power 7"
+        );
     }
 }

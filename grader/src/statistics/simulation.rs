@@ -3,7 +3,7 @@
 //! A candidate who does not know guesses blindly or takes a distractor by its appeal; the strongest distractor
 //! attracts the better candidates more. What was answered is kept apart from the keys, so that keys can be spoilt.
 
-use super::{Choice, Graded, ItemInfo, Placement, ScoreRange, Sitting, Statistics};
+use super::{Choice, Graded, ItemInfo, Placement, ScoreRange, Sitting, Statistics, irt::Pattern};
 
 /// Quanta of every item's mark.
 pub(super) const MARK: i64 = 240;
@@ -94,7 +94,8 @@ impl Form {
             Self::Single(_) | Self::Set => full(raw == key),
             Self::Text => full(raw != NO_TEXT && key >> raw & 1 == 1),
             Self::PartialSet => {
-                let hits = i64::from((raw & key).count_ones()) - i64::from((raw & !key).count_ones());
+                let hits =
+                    i64::from((raw & key).count_ones()) - i64::from((raw & !key).count_ones());
                 MARK * hits.max(0) / i64::from(key.count_ones().max(1))
             }
             Self::Cluster => {
@@ -163,7 +164,6 @@ impl Item {
 /// Who answered what.
 #[derive(Clone, Debug)]
 pub(super) struct Candidate {
-    pub(super) theta: f64,
     pub(super) area: u16,
     pub(super) hour: u32,
     /// Items of the paper with the raw answers.
@@ -192,7 +192,7 @@ pub(super) fn items(forms: &[(Form, usize)], random: &mut Random) -> Vec<Item> {
                 section,
                 a: (0.3 * random.normal()).exp().clamp(0.5, 2.0),
                 b: DIFFICULTIES[at % 3].1 + 0.3 * random.normal(),
-                truth: truth(form, at / 3 + at, random),
+                truth: truth(form, at / 3 + at),
                 twin: None,
             });
         }
@@ -200,11 +200,11 @@ pub(super) fn items(forms: &[(Form, usize)], random: &mut Random) -> Vec<Item> {
     items
 }
 
-fn truth(form: Form, at: usize, random: &mut Random) -> u16 {
+fn truth(form: Form, at: usize) -> u16 {
     match form {
         Form::Single(n_options) => 1 << (at % usize::from(n_options)),
-        Form::Set | Form::PartialSet => [0b00011, 0b10100, 0b01110, 0b11010][random.below(4)],
-        Form::Cluster => [0b0001, 0b0110, 0b1011, 0b1100][random.below(4)],
+        Form::Set | Form::PartialSet => [0b00011, 0b10100, 0b01110, 0b11010][at % 4],
+        Form::Cluster => [0b0001, 0b0010, 0b1011, 0b1100][at % 4],
         Form::Text => 1,
     }
 }
@@ -212,7 +212,12 @@ fn truth(form: Form, at: usize, random: &mut Random) -> u16 {
 impl Exam {
     /// Lets candidates sit the items, all of them or so many drawn by random, in four hours and six areas; areas
     /// differ in ability.
-    pub(super) fn new(items: Vec<Item>, n_candidates: usize, n_drawn: Option<usize>, random: &mut Random) -> Self {
+    pub(super) fn new(
+        items: Vec<Item>,
+        n_candidates: usize,
+        n_drawn: Option<usize>,
+        random: &mut Random,
+    ) -> Self {
         let candidates = (0..n_candidates).map(|at| {
             let area = u16::try_from(at % 6).unwrap();
             let theta = random.normal() + 0.2 * (f64::from(area) - 2.5);
@@ -224,7 +229,11 @@ impl Exam {
             let answer = |&idx: &u16| (idx, items[usize::from(idx)].answer(theta, random));
             let answers = paper.iter().map(answer).collect();
             let hour = 490_000 + u32::try_from(at / 6 % 4).unwrap();
-            Candidate { theta, area, hour, answers }
+            Candidate {
+                area,
+                hour,
+                answers,
+            }
         });
         Self {
             candidates: candidates.collect(),
@@ -256,14 +265,26 @@ impl Exam {
             n_options: item.form.n_options(),
             key: if item.form == Form::Text { 0 } else { key },
             single: matches!(item.form, Form::Single(_)),
-            placement: if self.drawn { Placement::Drawn } else { Placement::Fixed },
+            placement: if self.drawn {
+                Placement::Drawn
+            } else {
+                Placement::Fixed
+            },
             ..ItemInfo::default()
         };
-        (0..).zip(self.items.iter().zip(&self.keys)).map(info).collect()
+        (0..)
+            .zip(self.items.iter().zip(&self.keys))
+            .map(info)
+            .collect()
     }
 
     pub(super) fn for_each_sitting(&self, mut visit: impl FnMut(&Sitting<'_>)) {
-        let n_sections = self.items.iter().map(|it| usize::from(it.section) + 1).max().unwrap_or(0);
+        let n_sections = self
+            .items
+            .iter()
+            .map(|it| usize::from(it.section) + 1)
+            .max()
+            .unwrap_or(0);
         for candidate in &self.candidates {
             let mut section_totals = vec![0; n_sections];
             let mut grade = |&(item_idx, raw)| {
@@ -282,6 +303,13 @@ impl Exam {
         }
     }
 
+    /// Returns which items a candidate answered right.
+    pub(super) fn pattern(&self, candidate: &Candidate) -> Pattern {
+        let right = |&(item_idx, raw)| (item_idx, self.grade(item_idx, raw).quanta == MARK);
+        let responses = candidate.answers.iter().map(right).collect();
+        Pattern { responses, n: 1 }
+    }
+
     fn grade(&self, item_idx: u16, raw: u16) -> Graded {
         let item = &self.items[usize::from(item_idx)];
         let key = self.keys[usize::from(item_idx)];
@@ -293,6 +321,12 @@ impl Exam {
             (Form::Text, _) => Choice::text(raw),
             _ => Choice(raw),
         };
-        Graded { item_idx, section: item.section, choice, quanta, mark_quanta: MARK }
+        Graded {
+            item_idx,
+            section: item.section,
+            choice,
+            quanta,
+            mark_quanta: MARK,
+        }
     }
 }

@@ -23,7 +23,10 @@ impl Scope {
         self.scores.count(score, by);
         self.marks_squared += times * part.marks_squared;
         self.papers.change(part.n_items, |papers| {
-            add(papers, (by, times * score_wide, times * score_wide * score_wide));
+            add(
+                papers,
+                (by, times * score_wide, times * score_wide * score_wide),
+            );
         });
     }
 
@@ -77,8 +80,12 @@ impl TestCounts {
         for ((section, &score), part) in (0..).zip(sitting.section_totals).zip(parts) {
             change(&mut self.sections, section, |it| it.count(score, part, by));
         }
-        change(&mut self.areas, sitting.area, |it| it.count(sitting.total, by));
-        change(&mut self.hours, sitting.hour, |it| it.count(sitting.total, by));
+        change(&mut self.areas, sitting.area, |it| {
+            it.count(sitting.total, by)
+        });
+        change(&mut self.hours, sitting.hour, |it| {
+            it.count(sitting.total, by)
+        });
     }
 
     pub(super) fn merge(&mut self, other: &Self) {

@@ -67,7 +67,11 @@ impl Statistics {
         let report = report(&self.test.whole, &taken);
         let complete = report.reliability.alpha.is_some();
         TestReport {
-            alpha_if_deleted: if complete { alpha_if_deleted(&taken) } else { Vec::new() },
+            alpha_if_deleted: if complete {
+                alpha_if_deleted(&taken)
+            } else {
+                Vec::new()
+            },
             ..report
         }
     }
@@ -149,7 +153,8 @@ fn alpha_if_deleted(taken: &[Taken<'_>]) -> Vec<(u32, Option<f64>)> {
         alpha(&others, of_rest)
     };
     let rows = taken.iter().enumerate();
-    rows.map(|(idx, (info, _))| (info.item_id, without(idx))).collect()
+    rows.map(|(idx, (info, _))| (info.item_id, without(idx)))
+        .collect()
 }
 
 /// Returns the mark of all items, if it is one and was earned as a whole or not at all.
@@ -157,7 +162,10 @@ fn single_mark(taken: &[Taken<'_>]) -> Option<i64> {
     let mut cells = taken.iter().flat_map(|(_, cells)| cells);
     let mark = cells.clone().next()?.0.mark;
     let whole = |cell: &Cell| cell.mark == mark && (cell.quanta == 0 || cell.quanta == mark);
-    cells.all(|(cell, _)| whole(cell)).then_some(mark).filter(|&mark| mark > 0)
+    cells
+        .all(|(cell, _)| whole(cell))
+        .then_some(mark)
+        .filter(|&mark| mark > 0)
 }
 
 fn kr21(mark: f64, n_items: usize, totals: &Sums) -> Option<f64> {

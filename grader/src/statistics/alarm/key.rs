@@ -13,14 +13,17 @@ use super::{
 
 /// A share below this is nearly nobody; blind guessing among twelve options gives more.
 const RARE: f64 = 0.05;
-/// Fewest responses among which nobody, or everybody, can be right only by a wrong key.
+/// Fewest responses among which nobody can be right only by a wrong key.
+const MIN_NOBODY: i64 = 200;
+/// Fewest answers that can be all right only by a key that accepts too much.
 const MIN_EVERYBODY: i64 = 500;
 /// Fewest who chose something, for the mean of their rest scores to say anything.
 const MIN_CHOOSERS: i64 = 10;
-/// Standard errors by which the choosers of something are clearly better or weaker.
+/// Standard errors by which the choosers of something are clearly better.
 const CLEARLY: f64 = 3.0;
-/// Standard errors by which choosers of a second right answer may seem weaker than those of the key.
-const AS_GOOD: f64 = 2.0;
+/// How far choosers of a second right answer are above those of wrong ones, as a part of how far the key's are;
+/// some are there by guessing, and a plausible distractor in a sound item reaches about 0.4.
+const AS_GOOD: f64 = 0.5;
 /// Share of the best, and multiple of the key's, with which a choice beats the key whoever makes it.
 const DOMINANT_SHARE: f64 = 0.6;
 const DOMINANT_TIMES: i64 = 4;
@@ -61,17 +64,22 @@ impl Group {
             n_best: item.n_best(|it| it == choice),
         }
     }
+}
 
-    /// Returns by how many standard errors this group is better than another; none if one is too small.
-    fn better_than(&self, other: &Self) -> Option<f64> {
-        let part = |it: &Self| {
-            let enough = it.rest.n >= MIN_CHOOSERS;
-            it.rest.variance_t().filter(|_| enough).map(|of| of / it.rest.n as f64)
-        };
-        let variance = part(self)? + part(other)?;
-        let apart = self.rest.mean_t()? - other.rest.mean_t()?;
-        (variance > 0.0).then(|| apart / variance.sqrt())
+/// Returns a weighted sum of mean rest scores in its standard errors; none if a group is too small.
+fn contrast(groups: &[(f64, &Sums)]) -> Option<f64> {
+    let (mut apart, mut variance) = (0.0, 0.0);
+    for (weight, it) in groups {
+        let of_mean = it.variance_t().filter(|_| it.n >= MIN_CHOOSERS)? / it.n as f64;
+        apart += weight * it.mean_t()?;
+        variance += weight * weight * of_mean;
     }
+    (variance > 0.0).then(|| apart / variance.sqrt())
+}
+
+/// Returns by how many standard errors one group's rest scores are better.
+fn better(one: &Sums, other: &Sums) -> Option<f64> {
+    contrast(&[(1.0, one), (-1.0, other)])
 }
 
 /// Returns the most frequent choices that the key does not call right; an answer without options that is only wrong
@@ -79,7 +87,9 @@ impl Group {
 fn others(item: &Seen<'_>) -> Vec<Group> {
     let many = |choice: Choice| item.info.key == 0 && choice < Choice::RIGHT;
     let right = item.info.right();
-    let choices = by_frequency(&item.cells).into_iter().map(|(choice, _)| choice);
+    let choices = by_frequency(&item.cells)
+        .into_iter()
+        .map(|(choice, _)| choice);
     choices
         .filter(|&choice| choice != right && choice != Choice::BLANK && !many(choice))
         .take(MAX_CHOICES)
@@ -88,11 +98,19 @@ fn others(item: &Seen<'_>) -> Vec<Group> {
 }
 
 fn extremes(item: &Seen<'_>) -> Option<Evidence> {
-    let full = item.cells.iter().filter(|(cell, _)| cell.quanta >= cell.mark);
+    let full = item
+        .cells
+        .iter()
+        .filter(|(cell, _)| cell.quanta >= cell.mark);
     let n_full: i64 = full.map(|&(_, n)| n).sum();
+    let blank = item
+        .cells
+        .iter()
+        .filter(|(cell, _)| cell.choice == Choice::BLANK);
+    let n_answered = item.n - blank.map(|&(_, n)| n).sum::<i64>();
     match n_full {
-        0 => Some(Evidence::NobodyRight),
-        _ if n_full == item.n && item.n >= MIN_EVERYBODY => Some(Evidence::EverybodyRight),
+        0 if item.n >= MIN_NOBODY => Some(Evidence::NobodyRight),
+        _ if n_full >= n_answered.max(MIN_EVERYBODY) => Some(Evidence::EverybodyRight),
         _ => None,
     }
 }
@@ -112,7 +130,7 @@ fn beats_key(item: &Seen<'_>, key: &Group, other: &Group, chance: f64) -> Option
     let z = ahead(other.n_best, key.n_best);
     let dominant = other.n_best as f64 >= DOMINANT_SHARE * item.n_best(|_| true) as f64
         && other.n_best >= DOMINANT_TIMES * key.n_best;
-    let better = other.better_than(key).is_none_or(|z| z > CLEARLY);
+    let better = better(&other.rest, &key.rest).is_none_or(|z| z > CLEARLY);
     let beats = upper_tail(z) < chance && (better || dominant);
     beats.then_some(Evidence::BeatsKey {
         choice: other.choice,
@@ -127,7 +145,7 @@ fn stronger_than_key(item: &Seen<'_>, key: &Group, other: &Group, chance: f64) -
     let (of_other, of_key) = (of(other.choice), of(key.choice));
     let (point_biserial, key_point_biserial) = (of_other.correlation()?, of_key.correlation()?);
     let more = upper_tail(ahead(other.rest.n, key.rest.n)) < chance;
-    let better = other.better_than(key).is_some_and(|z| z > CLEARLY);
+    let better = better(&other.rest, &key.rest).is_some_and(|z| z > CLEARLY);
     (more && better && point_biserial > key_point_biserial).then_some(Evidence::StrongerThanKey {
         choice: other.choice,
         share: of_other.facility()?,
@@ -137,17 +155,27 @@ fn stronger_than_key(item: &Seen<'_>, key: &Group, other: &Group, chance: f64) -
     })
 }
 
+/// Compares with all other wrong answers: choosers of a second right answer stand out among them.
+///
 /// A set of options that overlaps the key is chosen by good candidates too, so this is for single answers.
 fn as_good_as_key(item: &Seen<'_>, key: &Group, other: &Group, chance: f64) -> Option<Evidence> {
-    let single = item.info.single || item.info.key == 0;
+    if !item.info.single && item.info.key != 0 {
+        return None;
+    }
+    let known = [key.choice, other.choice, Choice::BLANK];
+    let wrong = of_choosers(&item.cells, |choice| !known.contains(&choice));
+    let stands_out = upper_tail(better(&other.rest, &wrong)?) < chance;
+    let ahead = contrast(&[
+        (1.0, &other.rest),
+        (-AS_GOOD, &key.rest),
+        (AS_GOOD - 1.0, &wrong),
+    ]);
+    let as_good = ahead? > CLEARLY;
     let of_other = against_rest(&item.cells, |it| it == other.choice);
-    let point_biserial = of_other.correlation().filter(|_| single)?;
-    let chosen_by_good = upper_tail(correlation_z(point_biserial, item.n)) < chance;
-    let as_good = other.better_than(key).is_none_or(|z| z > -AS_GOOD);
-    (chosen_by_good && as_good).then_some(Evidence::AsGoodAsKey {
+    (stands_out && as_good).then_some(Evidence::AsGoodAsKey {
         choice: other.choice,
         share: of_other.facility()?,
-        point_biserial,
+        point_biserial: of_other.correlation()?,
     })
 }
 

@@ -11,6 +11,8 @@ use super::{
 
 /// Least rise of the facility: below it, a leak would not matter, and unequal cohorts may differ so.
 const MIN_RISE: f64 = 0.1;
+/// The same for an area: areas differ more in ability and in teaching than hours do.
+const MIN_RISE_OF_AREA: f64 = 0.15;
 /// Least reliability that is believed; below, the rest score explains too little to be divided by it.
 const MIN_RELIABILITY: f64 = 0.3;
 
@@ -35,7 +37,7 @@ fn since(hours: &[(u32, Sums)], reliability: f64, chance: f64) -> Option<Evidenc
             rise: rise.part,
             z: rise.z,
         };
-        rise.counts(limit).then_some((rise.z, evidence))
+        rise.counts(MIN_RISE, limit).then_some((rise.z, evidence))
     });
     let clearest = rises.max_by(|(a, _), (b, _)| a.total_cmp(b));
     clearest.map(|(_, evidence)| evidence)
@@ -46,7 +48,8 @@ fn areas(areas: &[(u16, Sums)], reliability: f64, chance: f64) -> Vec<Evidence> 
     let all = sum(areas);
     let rise = |&(area, there): &(u16, Sums)| {
         let elsewhere = all.without(there);
-        let rise = Rise::new(elsewhere, there, reliability).filter(|it| it.counts(limit))?;
+        let rise = Rise::new(elsewhere, there, reliability)
+            .filter(|it| it.counts(MIN_RISE_OF_AREA, limit))?;
         Some(Evidence::EasierIn {
             area,
             elsewhere: elsewhere.facility()?,
@@ -89,7 +92,8 @@ impl Rise {
         let residual = (x - slope * xt) / (n1 + n2 - 3.0);
         let apart = second.mean_t()? - first.mean_t()?;
         let rise = second.mean_x()? - first.mean_x()? - slope / reliability * apart;
-        let variance = residual * (1.0 / n1 + 1.0 / n2 + apart * apart / (t * reliability * reliability));
+        let variance =
+            residual * (1.0 / n1 + 1.0 / n2 + apart * apart / (t * reliability * reliability));
         let mark = (first.mark + second.mark) as f64 / (n1 + n2);
         (variance > 0.0 && mark > 0.0).then(|| Self {
             part: rise / mark,
@@ -97,8 +101,8 @@ impl Rise {
         })
     }
 
-    fn counts(&self, limit: f64) -> bool {
-        self.part >= MIN_RISE && upper_tail(self.z) < limit
+    fn counts(&self, least: f64, limit: f64) -> bool {
+        self.part >= least && upper_tail(self.z) < limit
     }
 }
 
@@ -114,7 +118,9 @@ mod tests {
             for _ in 0..1_000 {
                 let theta = random.normal() + better;
                 let curve = |b: f64| 1.0 / (1.0 + (b - theta).exp());
-                let rest: i64 = (0..40).map(|at| i64::from(random.chance(curve(f64::from(at % 5 - 2))))).sum();
+                let rest: i64 = (0..40)
+                    .map(|at| i64::from(random.chance(curve(f64::from(at % 5 - 2)))))
+                    .sum();
                 let right = i64::from(random.chance((curve(0.0) + rise).min(1.0)));
                 sums.count(right, rest + right, 1, 1);
             }
@@ -148,8 +154,14 @@ mod tests {
     #[test]
     fn an_item_that_leaks_in_one_area_is_found_there() {
         let parts = [(0.0, 0.0), (0.0, 1.0), (0.25, -0.5), (0.0, 0.0)];
-        let parts: Vec<_> = (0..).zip(hours(5, &parts)).map(|(area, (_, sums))| (area, sums)).collect();
+        let parts: Vec<_> = (0..)
+            .zip(hours(5, &parts))
+            .map(|(area, (_, sums))| (area, sums))
+            .collect();
         let found: Vec<_> = areas(&parts, 0.88, 0.0001);
-        assert!(matches!(*found, [Evidence::EasierIn { area: 2, .. }]), "{found:?}");
+        assert!(
+            matches!(*found, [Evidence::EasierIn { area: 2, .. }]),
+            "{found:?}"
+        );
     }
 }

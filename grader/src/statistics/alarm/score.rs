@@ -23,10 +23,19 @@ mod tests {
 
     #[test]
     fn totals_outside_the_range_or_between_units_are_reported() {
-        let range = ScoreRange { max_quanta: 100, unit_quanta: 25 };
+        let range = ScoreRange {
+            max_quanta: 100,
+            unit_quanta: 25,
+        };
         let scores = [(-25, 1), (0, 5), (30, 2), (75, 9), (100, 1), (125, 3)];
-        let found: Vec<_> = unreachable(&scores, range).iter().map(|it| (it.evidence, it.n)).collect();
+        let found: Vec<_> = unreachable(&scores, range)
+            .iter()
+            .map(|it| (it.evidence, it.n))
+            .collect();
         let expected = [(-25, 1), (30, 2), (125, 3)];
-        assert_eq!(found, expected.map(|(total, n)| (Evidence::UnreachableScore { total }, n)));
+        assert_eq!(
+            found,
+            expected.map(|(total, n)| (Evidence::UnreachableScore { total }, n))
+        );
     }
 }

@@ -89,7 +89,10 @@ impl Expected {
                 }
             }
         }
-        Self { rows, log_likelihood }
+        Self {
+            rows,
+            log_likelihood,
+        }
     }
 }
 

@@ -36,7 +36,10 @@ pub(super) fn covariances(
         .collect();
     let layout = Layout::new(model, lines);
     if lines.iter().flatten().count() > MAX_JOINT_ITEMS {
-        return complete.iter().map(|it| alone(model, it.as_ref()?)).collect();
+        return complete
+            .iter()
+            .map(|it| alone(model, it.as_ref()?))
+            .collect();
     }
     let mut information = Matrix::zero(layout.n);
     for (place, it) in layout.places.iter().zip(&complete) {
@@ -107,7 +110,8 @@ fn subtract_unseen(information: &mut Matrix, layout: &Layout, curves: &Curves, p
     let (shares, _) = curves.posterior(&pattern.responses);
     let scores = scores(layout, curves, pattern);
     let n = f64::from(pattern.n);
-    let mean = |score: &[f64]| -> f64 { score.iter().zip(&shares).map(|(s, share)| s * share).sum() };
+    let mean =
+        |score: &[f64]| -> f64 { score.iter().zip(&shares).map(|(s, share)| s * share).sum() };
     let means: Vec<f64> = scores.iter().map(|(_, score)| mean(score)).collect();
     for ((row, of_row), mean_row) in scores.iter().zip(&means) {
         let weighted: Vec<f64> = of_row
@@ -127,13 +131,18 @@ fn scores(layout: &Layout, curves: &Curves, pattern: &Pattern) -> Vec<(usize, Ve
     let mut scores = Vec::with_capacity(2 * pattern.responses.len());
     for &(item_idx, right) in &pattern.responses {
         let item_idx = usize::from(item_idx);
-        let Some((chances, Some(place))) = curves.chances(item_idx).zip(layout.places.get(item_idx)) else {
+        let Some((chances, Some(place))) =
+            curves.chances(item_idx).zip(layout.places.get(item_idx))
+        else {
             continue;
         };
         let right = f64::from(u8::from(right));
         let by_d: Vec<f64> = chances.iter().map(|chance| right - chance).collect();
         if let Some(a) = place.a {
-            let by_a = by_d.iter().zip(&curves.nodes).map(|(score, node)| score * node.x);
+            let by_a = by_d
+                .iter()
+                .zip(&curves.nodes)
+                .map(|(score, node)| score * node.x);
             scores.push((a, by_a.collect()));
         }
         scores.push((place.d, by_d));

@@ -57,7 +57,12 @@ pub(super) fn gradient(line: Line, [seen, right]: &[Vec<f64>; 2], nodes: &[Node]
     sum
 }
 
-fn step_apart(model: Model, lines: &mut [Option<Line>], expected: &Expected, nodes: &[Node]) -> f64 {
+fn step_apart(
+    model: Model,
+    lines: &mut [Option<Line>],
+    expected: &Expected,
+    nodes: &[Node],
+) -> f64 {
     let mut largest = 0.0f64;
     for (line, row) in lines.iter_mut().zip(&expected.rows) {
         let Some(line) = line else { continue };
