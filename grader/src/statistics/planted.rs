@@ -230,6 +230,24 @@ fn group_kinds() -> Vec<Kind> {
         ));
     }
     kinds.push(Kind::new(
+        "keys of the whole exam shifted down by one item",
+        (0..48).collect(),
+        |exam| {
+            exam.keys.rotate_right(1);
+        },
+    ));
+    kinds.push(Kind::new(
+        "letters of all single answers moved by one",
+        (0..24).collect(),
+        |exam| {
+            for (key, item) in exam.keys.iter_mut().zip(&exam.items).take(24) {
+                if let Form::Single(n_options) = item.form {
+                    *key = rotate(*key, 1, u32::from(n_options));
+                }
+            }
+        },
+    ));
+    kinds.push(Kind::new(
         "all keys of a section are the first option",
         (0..12).collect(),
         |exam| {
@@ -362,6 +380,23 @@ fn spoilt_keys_raise_alarms() {
     assert!(n_caught >= 50);
     let names: BTreeSet<_> = kinds.iter().map(|kind| &kind.name).collect();
     assert_eq!(names.len(), kinds.len(), "each kind is another");
+}
+
+#[test]
+fn a_spoilt_key_is_found_among_three_hundred_candidates() {
+    let mut sound = exam(SEED, None);
+    sound.candidates.truncate(300);
+    assert_eq!(alarms_of(&sound), []);
+    for difficulty in 0..3 {
+        let mut exam = sound.clone();
+        let idx = item(0, difficulty);
+        exam.keys[idx] = rotate(exam.keys[idx], 1, 4);
+        assert_eq!(items_of(&alarms_of(&exam)), BTreeSet::from([idx]));
+    }
+    // so few that they cannot tell
+    sound.candidates.truncate(99);
+    sound.keys[item(0, 0)] = rotate(sound.keys[item(0, 0)], 1, 4);
+    assert_eq!(alarms_of(&sound), []);
 }
 
 #[test]

@@ -24,6 +24,9 @@ const CLEARLY: f64 = 3.0;
 /// How far choosers of a second right answer are above those of wrong ones, as a part of how far the key's are;
 /// some are there by guessing, and a plausible distractor in a sound item reaches about 0.4.
 const AS_GOOD: f64 = 0.5;
+/// Least distance of a second right answer above wrong ones, in standard deviations of the rest score; a plausible
+/// distractor reaches about 0.4.
+const MIN_GAP: f64 = 0.5;
 /// Share of the best, and multiple of the key's, with which a choice beats the key whoever makes it.
 const DOMINANT_SHARE: f64 = 0.6;
 const DOMINANT_TIMES: i64 = 4;
@@ -82,6 +85,12 @@ fn better(one: &Sums, other: &Sums) -> Option<f64> {
     contrast(&[(1.0, one), (-1.0, other)])
 }
 
+/// Returns by how many standard errors those who made a choice are better than all.
+fn above_all(item: &Seen<'_>, made: &Group) -> Option<f64> {
+    let r = against_rest(&item.cells, |choice| choice == made.choice).correlation()?;
+    Some(correlation_z(r, item.n))
+}
+
 /// Returns the most frequent choices that the key does not call right; an answer without options that is only wrong
 /// or partial is many answers.
 fn others(item: &Seen<'_>) -> Vec<Group> {
@@ -130,7 +139,8 @@ fn beats_key(item: &Seen<'_>, key: &Group, other: &Group, chance: f64) -> Option
     let z = ahead(other.n_best, key.n_best);
     let dominant = other.n_best as f64 >= DOMINANT_SHARE * item.n_best(|_| true) as f64
         && other.n_best >= DOMINANT_TIMES * key.n_best;
-    let better = better(&other.rest, &key.rest).is_none_or(|z| z > CLEARLY);
+    let beyond_key = better(&other.rest, &key.rest).or_else(|| above_all(item, other));
+    let better = beyond_key.is_some_and(|z| z > CLEARLY);
     let beats = upper_tail(z) < chance && (better || dominant);
     beats.then_some(Evidence::BeatsKey {
         choice: other.choice,
@@ -172,10 +182,12 @@ fn as_good_as_key(item: &Seen<'_>, key: &Group, other: &Group, chance: f64) -> O
     ]);
     let as_good = ahead? > CLEARLY;
     let of_other = against_rest(&item.cells, |it| it == other.choice);
-    (stands_out && as_good).then_some(Evidence::AsGoodAsKey {
+    let gap = (other.rest.mean_t()? - wrong.mean_t()?) / of_other.variance_t()?.sqrt();
+    let point_biserial = of_other.correlation()?;
+    (stands_out && as_good && gap >= MIN_GAP).then_some(Evidence::AsGoodAsKey {
         choice: other.choice,
         share: of_other.facility()?,
-        point_biserial: of_other.correlation()?,
+        point_biserial,
     })
 }
 
