@@ -56,6 +56,16 @@ impl Fold {
         self.quarantine.iter()
     }
 
+    /// Returns the number of persons left out by a decision who would have a row.
+    #[must_use]
+    pub fn n_excluded(&self) -> u64 {
+        let excluded = self.package.rulings().excluded.iter();
+        let persons = excluded.filter_map(|id| self.person(id));
+        persons
+            .filter(|person| person.finished.iter().any(|attempt| !attempt.voided))
+            .count() as u64
+    }
+
     /// Returns the counts of the country and of its areas by code.
     #[must_use]
     pub fn progress(&self) -> (AreaProgress, Vec<AreaProgress>) {
