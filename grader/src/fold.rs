@@ -5,6 +5,7 @@
 //! Invariant: counts, standings and finished attempts agree after every entry. Start at [`Fold::apply`].
 
 mod read;
+mod regrade;
 mod restore;
 
 use std::{collections::HashMap, sync::Arc};

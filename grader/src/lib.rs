@@ -13,6 +13,7 @@ mod package;
 mod fold;
 
 mod attempt;
+pub mod correction;
 mod counts;
 mod quarantine;
 mod result;
