@@ -11,7 +11,9 @@ use bytes::Bytes;
 use prost::Message;
 use proto::{
     bank::v1::{Blueprint, ItemType, PaperHalf, PaperItem},
-    exam::v1::{CountedAttempt, Exam, ExamRules, ExamSpec, RankingKey, ScoreRounding},
+    exam::v1::{
+        CountedAttempt, Exam, ExamRules, ExamSpec, RankingKey, Ruling, ScoreRounding, ruling::Kind,
+    },
     key::v1::{ItemKey, KeyHalf, Treatment},
 };
 use rust_decimal::RoundingStrategy;
@@ -78,6 +80,9 @@ pub struct Package {
     key_hash: [u8; 32],
     key_version: u32,
     key_bytes: Bytes,
+    paper_bytes: Bytes,
+    /// The decision that brought this version of the key; none for the first.
+    key_ruling: Option<Ruling>,
     n_partitions: u32,
     rounds: Vec<u32>,
     registered: Vec<(String, u64)>,
@@ -131,6 +136,8 @@ impl Package {
             key_hash,
             key_version: keys.key_version,
             key_bytes: Bytes::copy_from_slice(key_bytes),
+            paper_bytes: Bytes::copy_from_slice(paper_bytes),
+            key_ruling: key_ruling(exam, &key_hash),
             n_partitions: n_partitions(spec)?,
             rounds: rules.rounds.iter().map(|round| round.round).collect(),
             registered: registered(rules)?,
@@ -147,6 +154,25 @@ impl Package {
             items,
             rulings,
         })
+    }
+
+    /// Returns the package of the same papers under other decisions; an empty key is the one in force.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn decided(&self, exam: &Exam, key_bytes: &[u8]) -> Result<Self> {
+        let key: &[u8] = if key_bytes.is_empty() {
+            &self.key_bytes
+        } else {
+            key_bytes
+        };
+        Self::load(exam, &self.paper_bytes, key)
+    }
+
+    /// Returns the decision that brought this version of the key; none for the first.
+    #[must_use]
+    pub fn key_ruling(&self) -> Option<&Ruling> {
+        self.key_ruling.as_ref()
     }
 
     /// Returns the exam's name.
@@ -283,6 +309,11 @@ impl Package {
         self.marks
             .grade(place_idx, item, answers.given(item, chosen))
     }
+}
+
+fn key_ruling(exam: &Exam, key_hash: &[u8]) -> Option<Ruling> {
+    let names = |ruling: &&Ruling| matches!(&ruling.kind, Some(Kind::Key(key)) if *key.key_hash == *key_hash);
+    exam.rulings.iter().find(names).cloned()
 }
 
 fn field<T>(value: Option<T>, field: &'static str) -> Result<T> {
