@@ -8,6 +8,7 @@ pub mod log;
 pub mod operator;
 pub mod organizer;
 pub mod packages;
+pub mod ruling;
 pub mod status;
 
 pub use candidate::Candidate;
@@ -16,3 +17,4 @@ pub use log::Log;
 pub use operator::Operator;
 pub use organizer::Organizer;
 pub use packages::Packages;
+pub use ruling::Rulings;
