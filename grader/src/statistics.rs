@@ -14,6 +14,7 @@ pub mod irt;
 pub mod item_report;
 pub mod test_report;
 
+mod dense;
 mod histogram;
 mod item_counts;
 mod matrix;
@@ -32,7 +33,7 @@ mod reference;
 #[cfg(test)]
 mod simulation;
 
-pub use alarm::{Alarm, ScoreRange, alarms};
+pub use alarm::{Alarm, alarms};
 pub use bank::{ItemStatistics, to_bank};
 use item_counts::ItemCounts;
 pub use item_report::{Facility, ItemReport};
@@ -88,11 +89,12 @@ pub enum Placement {
 pub struct ItemInfo {
     /// Number in the bank.
     pub item_id: u32,
-    /// Revision in the bank, if it has one.
-    pub revision: Option<u32>,
+    /// Hash of the revision in the bank.
+    pub revision: [u8; 32],
     /// Options; 0 for an item without options.
     pub n_options: u8,
-    /// Right options, bit 0 the first; 0 for an item without options.
+    /// Right options, bit 0 the first: all of them together or, where one is to be chosen, each; 0 for an item without
+    /// options.
     pub key: u16,
     /// Whether one option is to be chosen.
     pub single: bool,
@@ -100,10 +102,22 @@ pub struct ItemInfo {
     pub random_guess_milli: Option<u32>,
     /// How it comes onto papers.
     pub placement: Placement,
+    /// Organizers have decided what it earns: its key raises no alarm any more.
+    pub decided: bool,
 }
 
 impl ItemInfo {
-    /// Returns the choice that is right by the key.
+    /// Reports whether a choice is right by the key.
+    #[must_use]
+    pub fn is_right(&self, choice: Choice) -> bool {
+        if self.single {
+            choice.0 & self.key != 0
+        } else {
+            choice == self.right()
+        }
+    }
+
+    /// Returns the choice that is right by the key; the union of several single ones.
     #[must_use]
     pub fn right(&self) -> Choice {
         if self.key == 0 {
@@ -136,17 +150,49 @@ pub struct Sitting<'a> {
     pub total: i64,
     /// Number of the area.
     pub area: u16,
-    /// Hour of its start, since the Unix epoch.
-    pub hour: u32,
+    /// Number of its cohort, by time of start.
+    pub cohort: u16,
     /// Score of each section in quanta.
     pub section_totals: &'a [i64],
     /// The items of the paper, blank ones too.
     pub responses: &'a [Graded],
 }
 
+/// Most totals that are told apart where choices are compared with totals; usual exams have 40 to 400.
+const MAX_TOTALS: i64 = 1_024;
+
+/// Which scores can occur, in quanta.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScoreRange {
+    /// Least total.
+    pub min_quanta: i64,
+    /// Greatest total.
+    pub max_quanta: i64,
+    /// Every total is a multiple of this; at least 1.
+    pub unit_quanta: i64,
+    /// Totals within one step are one where choices are compared with totals; sums stay exact.
+    pub step_quanta: i64,
+}
+
+impl ScoreRange {
+    /// Makes a range whose steps are units, or as many of them as bound the memory.
+    #[must_use]
+    pub fn new((min_quanta, max_quanta): (i64, i64), unit_quanta: i64) -> Self {
+        let unit_quanta = unit_quanta.max(1);
+        let n_units = max_quanta.saturating_sub(min_quanta).max(0) / unit_quanta;
+        Self {
+            min_quanta,
+            max_quanta,
+            unit_quanta,
+            step_quanta: unit_quanta * (n_units / MAX_TOTALS + 1),
+        }
+    }
+}
+
 /// The counts of one exam.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statistics {
+    range: ScoreRange,
     infos: Vec<ItemInfo>,
     items: Vec<ItemCounts>,
     test: TestCounts,
@@ -155,8 +201,9 @@ pub struct Statistics {
 impl Statistics {
     /// Starts with no sitting.
     #[must_use]
-    pub fn new(items: Vec<ItemInfo>) -> Self {
+    pub fn new(items: Vec<ItemInfo>, range: ScoreRange) -> Self {
         Self {
+            range,
             items: vec![ItemCounts::default(); items.len()],
             test: TestCounts::default(),
             infos: items,
@@ -197,8 +244,10 @@ impl Statistics {
     fn count(&mut self, sitting: &Sitting<'_>, by: i64) {
         self.test.count(sitting, by);
         for graded in sitting.responses {
-            if let Some(item) = self.items.get_mut(usize::from(graded.item_idx)) {
-                item.count(sitting, graded, by);
+            let at = usize::from(graded.item_idx);
+            if let Some(item) = self.items.get_mut(at) {
+                let step = item_counts::step(&self.infos[at], self.range);
+                item.count(sitting, graded, step, by);
             }
         }
     }
@@ -221,7 +270,7 @@ mod tests {
     }
 
     fn counted(exam: &Exam, is_in: impl Fn(usize) -> bool) -> Statistics {
-        let mut statistics = Statistics::new(exam.infos());
+        let mut statistics = Statistics::new(exam.infos(), exam.range());
         let mut at = 0;
         exam.for_each_sitting(|sitting| {
             if is_in(at) {
@@ -252,12 +301,12 @@ mod tests {
         let exam = exam();
         let mut statistics = exam.statistics();
         exam.for_each_sitting(|sitting| statistics.remove(sitting));
-        assert_eq!(statistics, Statistics::new(exam.infos()));
+        assert_eq!(statistics, Statistics::new(exam.infos(), exam.range()));
         // also if it is taken out before it comes in
         exam.for_each_sitting(|sitting| statistics.remove(sitting));
-        assert_ne!(statistics, Statistics::new(exam.infos()));
+        assert_ne!(statistics, Statistics::new(exam.infos(), exam.range()));
         exam.for_each_sitting(|sitting| statistics.add(sitting));
-        assert_eq!(statistics, Statistics::new(exam.infos()));
+        assert_eq!(statistics, Statistics::new(exam.infos(), exam.range()));
     }
 
     #[test]
@@ -278,23 +327,24 @@ mod tests {
     }
 
     #[test]
-    fn areas_hours_and_sections_add_up_to_the_whole() {
+    fn areas_cohorts_and_sections_add_up_to_the_whole() {
         let statistics = exam().statistics();
         let n = |parts: &[i64]| parts.iter().sum::<i64>();
         let areas: Vec<_> = statistics.areas().iter().map(|(_, it)| it.n).collect();
-        let hours: Vec<_> = statistics.hours().iter().map(|(_, it)| it.n).collect();
+        let cohorts: Vec<_> = statistics.cohorts().iter().map(|(_, it)| it.n).collect();
         assert_eq!((areas.len(), n(&areas)), (6, 150));
-        assert_eq!((hours.len(), n(&hours)), (4, 150));
+        assert_eq!((cohorts.len(), n(&cohorts)), (4, 150));
         for report in statistics.item_reports() {
             let areas: Vec<_> = report.areas.iter().map(|it| it.n).collect();
-            let hours: Vec<_> = report.hours.iter().map(|it| it.n).collect();
-            assert_eq!((n(&areas), n(&hours)), (report.n, report.n));
+            let cohorts: Vec<_> = report.cohorts.iter().map(|it| it.n).collect();
+            assert_eq!((n(&areas), n(&cohorts)), (report.n, report.n));
             assert!(report.n < 150, "drawn, so not seen by all");
         }
         let sections = statistics.section_reports();
-        let means: f64 = sections.iter().filter_map(|(_, it)| it.scores.mean).sum();
+        let sum = |it: &Distribution| it.mean.unwrap() * it.n as f64;
+        let of_sections: f64 = sections.iter().map(|(_, it)| sum(&it.scores)).sum();
         let whole = statistics.test_report();
-        assert!((means - whole.scores.mean.unwrap()).abs() < 1e-9);
+        assert!((of_sections - sum(&whole.scores)).abs() < 1e-6);
         assert_eq!(whole.reliability.alpha, None, "papers differ");
         assert!(whole.reliability.nested.unwrap() > 0.0);
     }
@@ -307,7 +357,8 @@ mod tests {
             key: 1,
             ..ItemInfo::default()
         };
-        let mut statistics = Statistics::new(vec![item(1), item(2)]);
+        let range = ScoreRange::new((0, marks.iter().sum()), 1);
+        let mut statistics = Statistics::new(vec![item(1), item(2)], range);
         for earned in quanta {
             let graded = |at: usize| Graded {
                 item_idx: u16::try_from(at).unwrap(),
@@ -322,7 +373,7 @@ mod tests {
             statistics.add(&Sitting {
                 total,
                 area: 0,
-                hour: 0,
+                cohort: 0,
                 section_totals: &section_totals,
                 responses: &responses,
             });
@@ -393,19 +444,19 @@ mod tests {
             graded.push((
                 it.total,
                 it.area,
-                it.hour,
+                it.cohort,
                 it.section_totals.to_vec(),
                 it.responses.to_vec(),
             ))
         });
-        let mut statistics = Statistics::new(exam.infos());
+        let mut statistics = Statistics::new(exam.infos(), exam.range());
         let began = std::time::Instant::now();
-        for (total, area, hour, section_totals, responses) in &graded {
-            let (total, area, hour) = (*total, *area, *hour);
+        for (total, area, cohort, section_totals, responses) in &graded {
+            let (total, area, cohort) = (*total, *area, *cohort);
             statistics.add(&Sitting {
                 total,
                 area,
-                hour,
+                cohort,
                 section_totals,
                 responses,
             });
@@ -416,7 +467,7 @@ mod tests {
             began.elapsed().as_nanos() / n_responses as u128
         );
         let began = std::time::Instant::now();
-        let n_alarms = alarms(&statistics, exam.range()).len();
+        let n_alarms = alarms(&statistics).len();
         println!("{n_alarms} alarms in {:?}", began.elapsed());
         let began = std::time::Instant::now();
         let n_items = statistics.item_reports().len();

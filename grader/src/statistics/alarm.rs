@@ -11,24 +11,16 @@ mod leak;
 mod score;
 
 use super::{
-    Choice, ItemInfo, Statistics,
-    item_counts::{Cell, ItemCounts},
+    Choice, ItemInfo, ScoreRange, Statistics,
+    item_counts::{Cell, ItemCounts, step},
     score_groups::ScoreGroups,
+    sums::Sums,
 };
 
 /// Chance that a rule is met somewhere in a correct exam.
 const CHANCE: f64 = 0.01;
 /// Fewest responses that can raise an alarm about an item.
 const MIN_RESPONSES: i64 = 100;
-
-/// Which scores can occur.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ScoreRange {
-    /// Greatest total in quanta.
-    pub max_quanta: i64,
-    /// Every total is a multiple of this; at least 1.
-    pub unit_quanta: i64,
-}
 
 /// Something that a person should look at.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -84,7 +76,8 @@ pub enum Evidence {
         /// How far it is below 0.
         z: f64,
     },
-    /// Of an item with several right options: the better candidates treat an option otherwise than the key.
+    /// Of an item with several right options: the better candidates treat an option otherwise than the key; or one of
+    /// several accepted answers is given by clearly weaker candidates than the others.
     OptionAgainstKey {
         /// Index of the option.
         option: u8,
@@ -104,10 +97,10 @@ pub enum Evidence {
     NobodyRight,
     /// Everybody who answered earned the full mark.
     EverybodyRight,
-    /// From some hour on the item was easier than the rest of the paper explains.
+    /// From some cohort on the item was easier than the rest of the paper explains.
     EasierSince {
-        /// Hour since the Unix epoch.
-        hour: u32,
+        /// Number of the cohort.
+        cohort: u16,
         /// Facility before.
         before: f64,
         /// Facility since.
@@ -139,17 +132,22 @@ pub enum Evidence {
 
 /// Returns all alarms: impossible scores first, then items in their order.
 #[must_use]
-pub fn alarms(statistics: &Statistics, range: ScoreRange) -> Vec<Alarm> {
-    let mut alarms = score::unreachable(&statistics.test.whole.scores.sorted(), range);
+pub fn alarms(statistics: &Statistics) -> Vec<Alarm> {
+    let range = statistics.range;
+    let mut alarms = score::unreachable(&statistics.scores(), range);
     let reliability = statistics.test_report().reliability;
     let reliability = reliability.alpha.or(reliability.nested).unwrap_or(1.0);
     let rows = statistics.infos.iter().zip(&statistics.items);
     let seen: Vec<_> = rows
-        .filter_map(|(info, counts)| Seen::new(info, counts))
+        .filter_map(|(info, counts)| Seen::new(info, counts, step(info, range)))
         .collect();
     let chance = CHANCE / seen.len().max(1) as f64;
     for item in &seen {
-        let about_key = key::evidence(item, chance);
+        let about_key = if item.info.decided {
+            Vec::new()
+        } else {
+            key::evidence(item, chance)
+        };
         let about_leak = leak::evidence(item.counts, reliability, chance);
         alarms.extend(
             about_key
@@ -170,23 +168,27 @@ struct Seen<'a> {
     info: &'a ItemInfo,
     counts: &'a ItemCounts,
     cells: Vec<(Cell, i64)>,
+    sums: Sums,
     n: i64,
     /// By rest score.
     groups: Option<ScoreGroups>,
 }
 
 impl<'a> Seen<'a> {
-    fn new(info: &'a ItemInfo, counts: &'a ItemCounts) -> Option<Self> {
-        let mut cells = counts.cells();
+    fn new(info: &'a ItemInfo, counts: &'a ItemCounts, step: i64) -> Option<Self> {
+        let sums = counts.sums();
         // an item without a mark asks nothing
-        cells.retain(|(cell, _)| cell.mark > 0);
-        let n = cells.iter().map(|&(_, n)| n).sum();
+        if sums.n < MIN_RESPONSES || sums.mark == 0 {
+            return None;
+        }
+        let cells = counts.cells(step);
         let groups = ScoreGroups::of(cells.iter().map(|&(cell, n)| (cell.rest(), n)));
-        (n >= MIN_RESPONSES).then_some(Self {
+        Some(Self {
             info,
             counts,
             cells,
-            n,
+            n: sums.n,
+            sums,
             groups,
         })
     }

@@ -7,8 +7,8 @@ use super::{Alarm, Statistics, irt::Fit};
 pub struct ItemStatistics {
     /// Number in the bank.
     pub item_id: u32,
-    /// Revision that was used.
-    pub revision: Option<u32>,
+    /// Hash of the revision that was used.
+    pub revision: [u8; 32],
     /// How many had it on their paper.
     pub n: i64,
     /// Mean part of the mark earned.

@@ -5,16 +5,16 @@
 
 use super::{
     ItemInfo, OptionReport, Placement, Statistics,
-    item_counts::{Cell, ItemCounts, sums},
+    item_counts::{Cell, ItemCounts, step, sums},
     option_report,
     sums::Sums,
 };
 
 /// Facility among some of those who saw an item.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Facility<K> {
-    /// Number of the area, or hour of the start since the Unix epoch.
-    pub of: K,
+pub struct Facility {
+    /// Number of the area or of the cohort.
+    pub of: u16,
     /// How many saw the item.
     pub n: i64,
     /// Mean part of the mark they earned.
@@ -58,48 +58,54 @@ pub struct ItemReport {
     /// Whole choices, the most frequent first.
     pub choices: Vec<OptionReport>,
     /// By area.
-    pub areas: Vec<Facility<u16>>,
-    /// By cohort hour.
-    pub hours: Vec<Facility<u32>>,
+    pub areas: Vec<Facility>,
+    /// By cohort.
+    pub cohorts: Vec<Facility>,
 }
 
 impl Statistics {
     /// Reports all items, in the order of [`Statistics::new`].
     #[must_use]
     pub fn item_reports(&self) -> Vec<ItemReport> {
-        let cells: Vec<_> = self.items.iter().map(ItemCounts::cells).collect();
-        let weights = self.effective_weights(&cells);
-        let rows = self.infos.iter().zip(&self.items).zip(&cells).zip(weights);
-        rows.map(|(((info, counts), cells), weight)| ItemReport {
+        let weights = self.effective_weights();
+        let rows = self.infos.iter().zip(&self.items).zip(weights);
+        rows.map(|((info, counts), weight)| ItemReport {
             effective_weight: weight,
-            ..report(info, counts, cells)
+            ..report(info, counts, step(info, self.range))
         })
         .collect()
     }
 
-    fn effective_weights(&self, cells: &[Vec<(Cell, i64)>]) -> Vec<Option<f64>> {
-        let root = |cells: &Vec<(Cell, i64)>| {
-            let covariance = sums(cells).covariance()?;
+    fn effective_weights(&self) -> Vec<Option<f64>> {
+        let root = |counts: &ItemCounts| {
+            let covariance = counts.sums().covariance()?;
             (covariance >= 0.0).then(|| covariance.sqrt())
         };
         let is_fixed = |info: &ItemInfo| info.placement == Placement::Fixed;
         if !self.infos.iter().all(is_fixed) {
-            return vec![None; cells.len()];
+            return vec![None; self.items.len()];
         }
-        let roots: Vec<_> = cells.iter().map(root).collect();
+        let roots: Vec<_> = self.items.iter().map(root).collect();
         let sum: f64 = roots.iter().flatten().sum();
         let weight = |root: &Option<f64>| percent(*root, Some(sum));
         roots.iter().map(weight).collect()
     }
 }
 
-fn report(info: &ItemInfo, counts: &ItemCounts, cells: &[(Cell, i64)]) -> ItemReport {
-    let with_total = sums(cells);
+fn report(info: &ItemInfo, counts: &ItemCounts, step: i64) -> ItemReport {
+    let cells = &*counts.cells(step);
+    let with_total = counts.sums();
     let with_rest = with_total.against_rest();
     let drawn = info.placement == Placement::Drawn;
     let other = if drawn { with_total } else { with_rest };
     let covariance = other.covariance();
-    let covariance_max = other.covariance_with(products_in_order(cells, drawn));
+    let in_steps = sums(cells);
+    let in_steps = if drawn {
+        in_steps
+    } else {
+        in_steps.against_rest()
+    };
+    let covariance_max = in_steps.covariance_with(products_in_order(cells, drawn));
     ItemReport {
         item_id: info.item_id,
         n: with_total.n,
@@ -118,11 +124,11 @@ fn report(info: &ItemInfo, counts: &ItemCounts, cells: &[(Cell, i64)]) -> ItemRe
         options: option_report::options(info, cells),
         choices: option_report::choices(info, cells),
         areas: counts.areas().into_iter().map(facility).collect(),
-        hours: counts.hours().into_iter().map(facility).collect(),
+        cohorts: counts.cohorts().into_iter().map(facility).collect(),
     }
 }
 
-fn facility<K>((of, sums): (K, Sums)) -> Facility<K> {
+fn facility((of, sums): (u16, Sums)) -> Facility {
     Facility {
         of,
         n: sums.n,

@@ -52,7 +52,7 @@ pub(super) fn choices(info: &ItemInfo, cells: &[(Cell, i64)]) -> Vec<OptionRepor
         return Vec::new();
     };
     let report = |(choice, _): (Choice, i64)| {
-        let in_key = choice == info.right();
+        let in_key = info.is_right(choice);
         report(choice, in_key, cells, &groups, |chosen| chosen == choice)
     };
     let frequent = by_frequency(cells).into_iter().take(MAX_CHOICES);
@@ -139,12 +139,10 @@ mod tests {
 
     fn cell(choice: u16, rest: i64) -> Cell {
         let quanta = i64::from(choice == 1);
-        let (total, mark, choice) = (rest + quanta, 1, Choice(choice));
         Cell {
-            total,
+            total: rest + quanta,
             quanta,
-            choice,
-            mark,
+            choice: Choice(choice),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::{
-    Choice, Graded, ItemInfo, ItemReport, Placement, Sitting, Statistics,
+    Choice, Graded, ItemInfo, ItemReport, Placement, ScoreRange, Sitting, Statistics,
     dif::{self, Table},
     irt::Pattern,
 };
@@ -16,13 +16,18 @@ type Marks = Vec<Option<i64>>;
 
 /// Counts sittings of items with one mark.
 pub(super) fn count(items: Vec<ItemInfo>, mark: i64, sittings: &[(Marks, i64)]) -> Statistics {
-    let mut statistics = Statistics::new(items);
+    let most = mark * items.len() as i64;
+    let exact = ScoreRange {
+        step_quanta: 1,
+        ..ScoreRange::new((0, most), 1)
+    };
+    let mut statistics = Statistics::new(items, exact);
     for (marks, total) in sittings {
         let responses = graded(marks, mark);
         statistics.add(&Sitting {
             total: *total,
             area: 0,
-            hour: 0,
+            cohort: 0,
             section_totals: &[*total],
             responses: &responses,
         });

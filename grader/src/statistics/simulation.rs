@@ -91,7 +91,8 @@ impl Form {
     fn grade(self, key: u16, raw: u16) -> i64 {
         let full = |right: bool| if right { MARK } else { 0 };
         match self {
-            Self::Single(_) | Self::Set => full(raw == key),
+            Self::Single(_) => full(raw & key != 0),
+            Self::Set => full(raw == key),
             Self::Text => full(raw != NO_TEXT && key >> raw & 1 == 1),
             Self::PartialSet => {
                 let hits =
@@ -165,7 +166,7 @@ impl Item {
 #[derive(Clone, Debug)]
 pub(super) struct Candidate {
     pub(super) area: u16,
-    pub(super) hour: u32,
+    pub(super) cohort: u16,
     /// Items of the paper with the raw answers.
     pub(super) answers: Vec<(u16, u16)>,
 }
@@ -228,10 +229,10 @@ impl Exam {
             }
             let answer = |&idx: &u16| (idx, items[usize::from(idx)].answer(theta, random));
             let answers = paper.iter().map(answer).collect();
-            let hour = 490_000 + u32::try_from(at / 6 % 4).unwrap();
+            let cohort = u16::try_from(at / 6 % 4).unwrap();
             Candidate {
                 area,
-                hour,
+                cohort,
                 answers,
             }
         });
@@ -246,15 +247,12 @@ impl Exam {
     /// Returns which scores can occur.
     pub(super) fn range(&self) -> ScoreRange {
         let n_items = self.candidates.first().map_or(0, |it| it.answers.len());
-        ScoreRange {
-            max_quanta: MARK * i64::try_from(n_items).unwrap(),
-            unit_quanta: 2,
-        }
+        ScoreRange::new((0, MARK * i64::try_from(n_items).unwrap()), 2)
     }
 
     /// Grades all answers by the keys.
     pub(super) fn statistics(&self) -> Statistics {
-        let mut statistics = Statistics::new(self.infos());
+        let mut statistics = Statistics::new(self.infos(), self.range());
         self.for_each_sitting(|sitting| statistics.add(sitting));
         statistics
     }
@@ -296,7 +294,7 @@ impl Exam {
             visit(&Sitting {
                 total: section_totals.iter().sum(),
                 area: candidate.area,
-                hour: candidate.hour,
+                cohort: candidate.cohort,
                 section_totals: &section_totals,
                 responses: &responses,
             });

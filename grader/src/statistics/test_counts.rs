@@ -1,4 +1,4 @@
-//! Exact counts of a whole test, its sections, areas and cohort hours.
+//! Exact counts of a whole test, its sections, areas and cohorts.
 
 use std::collections::BTreeMap;
 
@@ -63,7 +63,7 @@ pub(super) struct TestCounts {
     pub(super) whole: Scope,
     pub(super) sections: BTreeMap<u16, Scope>,
     pub(super) areas: BTreeMap<u16, Histogram>,
-    pub(super) hours: BTreeMap<u32, Histogram>,
+    pub(super) cohorts: BTreeMap<u16, Histogram>,
 }
 
 impl TestCounts {
@@ -78,12 +78,14 @@ impl TestCounts {
         }
         self.whole.count(sitting.total, whole, by);
         for ((section, &score), part) in (0..).zip(sitting.section_totals).zip(parts) {
-            change(&mut self.sections, section, |it| it.count(score, part, by));
+            if part.n_items > 0 {
+                change(&mut self.sections, section, |it| it.count(score, part, by));
+            }
         }
         change(&mut self.areas, sitting.area, |it| {
             it.count(sitting.total, by)
         });
-        change(&mut self.hours, sitting.hour, |it| {
+        change(&mut self.cohorts, sitting.cohort, |it| {
             it.count(sitting.total, by)
         });
     }
@@ -96,8 +98,8 @@ impl TestCounts {
         for (&area, theirs) in &other.areas {
             change(&mut self.areas, area, |mine| mine.merge(theirs));
         }
-        for (&hour, theirs) in &other.hours {
-            change(&mut self.hours, hour, |mine| mine.merge(theirs));
+        for (&cohort, theirs) in &other.cohorts {
+            change(&mut self.cohorts, cohort, |mine| mine.merge(theirs));
         }
     }
 }

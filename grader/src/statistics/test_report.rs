@@ -4,12 +4,7 @@
 //! persons, 1 - MSW/MSB. All come out as they are, negative ones too. Source: Moodle,
 //! `mod/quiz/report/statistics/classes/calculator.php`; Lord and Novick chapters 4 and 11.
 
-use super::{
-    ItemInfo, Statistics,
-    item_counts::{Cell, ItemCounts, sums},
-    sums::Sums,
-    test_counts::Scope,
-};
+use super::{ItemInfo, Statistics, item_counts::ItemCounts, sums::Sums, test_counts::Scope};
 
 /// Moments of scores, in quanta; divisors as Moodle's k statistics.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -33,7 +28,8 @@ pub struct Distribution {
 pub struct Reliability {
     /// Cronbach's alpha, Moodle's coefficient of internal consistency; none unless all took the same items.
     pub alpha: Option<f64>,
-    /// Kuder and Richardson's formula 20: alpha of items that are right or wrong, with one mark.
+    /// Kuder and Richardson's formula 20: alpha of items that are right or wrong, with one mark. Items and total have
+    /// the same divisor, so which one does not matter.
     pub kr20: Option<f64>,
     /// Their formula 21, with the population variance.
     pub kr21: Option<f64>,
@@ -57,7 +53,7 @@ pub struct TestReport {
     pub alpha_if_deleted: Vec<(u32, Option<f64>)>,
 }
 
-type Taken<'a> = (&'a ItemInfo, Vec<(Cell, i64)>);
+type Taken<'a> = (&'a ItemInfo, &'a ItemCounts);
 
 impl Statistics {
     /// Reports the whole test.
@@ -92,11 +88,19 @@ impl Statistics {
         areas.map(|(&area, it)| (area, it.distribution())).collect()
     }
 
-    /// Returns the scores of each cohort hour, in order.
+    /// Returns the scores of each cohort, in order.
     #[must_use]
-    pub fn hours(&self) -> Vec<(u32, Distribution)> {
-        let hours = self.test.hours.iter();
-        hours.map(|(&hour, it)| (hour, it.distribution())).collect()
+    pub fn cohorts(&self) -> Vec<(u16, Distribution)> {
+        let cohorts = self.test.cohorts.iter();
+        cohorts
+            .map(|(&cohort, it)| (cohort, it.distribution()))
+            .collect()
+    }
+
+    /// Returns how often each score occurred, the lowest first.
+    #[must_use]
+    pub fn scores(&self) -> Vec<(i64, i64)> {
+        self.test.whole.scores.sorted()
     }
 
     /// Returns the items that somebody took, of a section or of the whole test.
@@ -104,9 +108,7 @@ impl Statistics {
         let is_in = |counts: &ItemCounts| section.is_none() || counts.section() == section;
         let items = self.infos.iter().zip(&self.items);
         items
-            .filter(|(_, counts)| is_in(counts))
-            .map(|(info, counts)| (info, counts.cells()))
-            .filter(|(_, cells)| !cells.is_empty())
+            .filter(|(_, counts)| is_in(counts) && counts.sums().n > 0)
             .collect()
     }
 }
@@ -117,7 +119,7 @@ fn report(scope: &Scope, taken: &[Taken<'_>]) -> TestReport {
     for (score, n) in scope.scores.sorted() {
         totals.count(0, score, 0, n);
     }
-    let marks: Vec<_> = taken.iter().map(|(_, cells)| sums(cells)).collect();
+    let marks: Vec<_> = taken.iter().map(|(_, counts)| counts.sums()).collect();
     let complete = marks.iter().all(|sums| sums.n == totals.n);
     let alpha = alpha(&marks, totals.variance_t()).filter(|_| complete);
     let mark = single_mark(taken).filter(|_| complete);
@@ -146,7 +148,7 @@ fn alpha(marks: &[Sums], of_total: Option<f64>) -> Option<f64> {
 
 /// Leaves out one item after the other; all items must have been taken by all.
 fn alpha_if_deleted(taken: &[Taken<'_>]) -> Vec<(u32, Option<f64>)> {
-    let marks: Vec<_> = taken.iter().map(|(_, cells)| sums(cells)).collect();
+    let marks: Vec<_> = taken.iter().map(|(_, counts)| counts.sums()).collect();
     let without = |idx: usize| {
         let mut others = marks.clone();
         let of_rest = others.remove(idx).against_rest().variance_t();
@@ -159,13 +161,9 @@ fn alpha_if_deleted(taken: &[Taken<'_>]) -> Vec<(u32, Option<f64>)> {
 
 /// Returns the mark of all items, if it is one and was earned as a whole or not at all.
 fn single_mark(taken: &[Taken<'_>]) -> Option<i64> {
-    let mut cells = taken.iter().flat_map(|(_, cells)| cells);
-    let mark = cells.clone().next()?.0.mark;
-    let whole = |cell: &Cell| cell.mark == mark && (cell.quanta == 0 || cell.quanta == mark);
-    cells
-        .all(|(cell, _)| whole(cell))
-        .then_some(mark)
-        .filter(|&mark| mark > 0)
+    let mut marks = taken.iter().map(|(_, counts)| counts.whole_mark());
+    let first = marks.next()??;
+    marks.all(|mark| mark == Some(first)).then_some(first)
 }
 
 fn kr21(mark: f64, n_items: usize, totals: &Sums) -> Option<f64> {

@@ -3,7 +3,6 @@
 use super::{
     super::{
         Choice,
-        item_counts::sums,
         normal::{correlation_z, upper_tail},
         option_report::{against_rest, by_frequency, of_choosers},
         sums::Sums,
@@ -24,8 +23,8 @@ const CLEARLY: f64 = 3.0;
 /// How far choosers of a second right answer are above those of wrong ones, as a part of how far the key's are;
 /// some are there by guessing, and a plausible distractor in a sound item reaches about 0.4.
 const AS_GOOD: f64 = 0.5;
-/// Least distance of a second right answer above wrong ones, in standard deviations of the rest score; a plausible
-/// distractor reaches about 0.4.
+/// Least distance of a second right answer above wrong ones, or of an accepted one below the others, in standard
+/// deviations of the rest score; a plausible distractor reaches about 0.4.
 const MIN_GAP: f64 = 0.5;
 /// Share of the best, and multiple of the key's, with which a choice beats the key whoever makes it.
 const DOMINANT_SHARE: f64 = 0.6;
@@ -40,19 +39,21 @@ pub(super) fn evidence(item: &Seen<'_>, chance: f64) -> Vec<Evidence> {
     evidence.extend(negative_discrimination(item, chance));
     let others = others(item);
     let each = chance / others.len().max(1) as f64;
-    let key = Group::new(item, item.info.right());
+    let key = Group::new(item, item.info.right(), |it| item.info.is_right(it));
     for other in &others {
         evidence.extend(beats_key(item, &key, other, each));
-        evidence.extend(stronger_than_key(item, &key, other, each));
+        evidence.extend(stronger_than_key(&key, other, each));
         evidence.extend(as_good_as_key(item, &key, other, each));
     }
     evidence.extend(against_options(item, chance));
     evidence
 }
 
-/// Those who made one choice.
+/// Those who made one choice, or one of those that the key calls right.
 struct Group {
     choice: Choice,
+    /// Having made it, against the rest score.
+    made: Sums,
     /// Rest scores of those who made it.
     rest: Sums,
     /// How many of the best 27 % made it.
@@ -60,12 +61,22 @@ struct Group {
 }
 
 impl Group {
-    fn new(item: &Seen<'_>, choice: Choice) -> Self {
+    fn new(item: &Seen<'_>, choice: Choice, made: impl Fn(Choice) -> bool) -> Self {
         Self {
             choice,
-            rest: of_choosers(&item.cells, |it| it == choice),
-            n_best: item.n_best(|it| it == choice),
+            made: against_rest(&item.cells, &made),
+            rest: of_choosers(&item.cells, &made),
+            n_best: item.n_best(made),
         }
+    }
+
+    fn share(&self) -> f64 {
+        self.made.x as f64 / self.made.n as f64
+    }
+
+    /// Returns by how many standard errors they are better than all.
+    fn above_all(&self) -> Option<f64> {
+        Some(correlation_z(self.made.correlation()?, self.made.n))
     }
 }
 
@@ -85,24 +96,17 @@ fn better(one: &Sums, other: &Sums) -> Option<f64> {
     contrast(&[(1.0, one), (-1.0, other)])
 }
 
-/// Returns by how many standard errors those who made a choice are better than all.
-fn above_all(item: &Seen<'_>, made: &Group) -> Option<f64> {
-    let r = against_rest(&item.cells, |choice| choice == made.choice).correlation()?;
-    Some(correlation_z(r, item.n))
-}
-
 /// Returns the most frequent choices that the key does not call right; an answer without options that is only wrong
 /// or partial is many answers.
 fn others(item: &Seen<'_>) -> Vec<Group> {
     let many = |choice: Choice| item.info.key == 0 && choice < Choice::RIGHT;
-    let right = item.info.right();
     let choices = by_frequency(&item.cells)
         .into_iter()
         .map(|(choice, _)| choice);
     choices
-        .filter(|&choice| choice != right && choice != Choice::BLANK && !many(choice))
+        .filter(|&choice| !item.info.is_right(choice) && choice != Choice::BLANK && !many(choice))
         .take(MAX_CHOICES)
-        .map(|choice| Group::new(item, choice))
+        .map(|choice| Group::new(item, choice, |it| it == choice))
         .collect()
 }
 
@@ -110,7 +114,7 @@ fn extremes(item: &Seen<'_>) -> Option<Evidence> {
     let full = item
         .cells
         .iter()
-        .filter(|(cell, _)| cell.quanta >= cell.mark);
+        .filter(|(cell, _)| i128::from(cell.quanta) * i128::from(item.n) >= item.sums.mark);
     let n_full: i64 = full.map(|&(_, n)| n).sum();
     let blank = item
         .cells
@@ -125,7 +129,7 @@ fn extremes(item: &Seen<'_>) -> Option<Evidence> {
 }
 
 fn negative_discrimination(item: &Seen<'_>, chance: f64) -> Option<Evidence> {
-    let r_ir = sums(&item.cells).against_rest().correlation()?;
+    let r_ir = item.sums.against_rest().correlation()?;
     let z = correlation_z(r_ir, item.n);
     (upper_tail(-z) < chance).then_some(Evidence::NegativeDiscrimination { r_ir, z })
 }
@@ -139,7 +143,7 @@ fn beats_key(item: &Seen<'_>, key: &Group, other: &Group, chance: f64) -> Option
     let z = ahead(other.n_best, key.n_best);
     let dominant = other.n_best as f64 >= DOMINANT_SHARE * item.n_best(|_| true) as f64
         && other.n_best >= DOMINANT_TIMES * key.n_best;
-    let beyond_key = better(&other.rest, &key.rest).or_else(|| above_all(item, other));
+    let beyond_key = better(&other.rest, &key.rest).or_else(|| other.above_all());
     let better = beyond_key.is_some_and(|z| z > CLEARLY);
     let beats = upper_tail(z) < chance && (better || dominant);
     beats.then_some(Evidence::BeatsKey {
@@ -150,16 +154,14 @@ fn beats_key(item: &Seen<'_>, key: &Group, other: &Group, chance: f64) -> Option
     })
 }
 
-fn stronger_than_key(item: &Seen<'_>, key: &Group, other: &Group, chance: f64) -> Option<Evidence> {
-    let of = |choice| against_rest(&item.cells, |it| it == choice);
-    let (of_other, of_key) = (of(other.choice), of(key.choice));
-    let (point_biserial, key_point_biserial) = (of_other.correlation()?, of_key.correlation()?);
+fn stronger_than_key(key: &Group, other: &Group, chance: f64) -> Option<Evidence> {
+    let (point_biserial, key_point_biserial) = (other.made.correlation()?, key.made.correlation()?);
     let more = upper_tail(ahead(other.rest.n, key.rest.n)) < chance;
     let better = better(&other.rest, &key.rest).is_some_and(|z| z > CLEARLY);
     (more && better && point_biserial > key_point_biserial).then_some(Evidence::StrongerThanKey {
         choice: other.choice,
-        share: of_other.facility()?,
-        key_share: of_key.facility()?,
+        share: other.share(),
+        key_share: key.share(),
         point_biserial,
         key_point_biserial,
     })
@@ -172,8 +174,10 @@ fn as_good_as_key(item: &Seen<'_>, key: &Group, other: &Group, chance: f64) -> O
     if !item.info.single && item.info.key != 0 {
         return None;
     }
-    let known = [key.choice, other.choice, Choice::BLANK];
-    let wrong = of_choosers(&item.cells, |choice| !known.contains(&choice));
+    let known = [other.choice, Choice::BLANK];
+    let wrong = of_choosers(&item.cells, |choice| {
+        !known.contains(&choice) && !item.info.is_right(choice)
+    });
     let stands_out = upper_tail(better(&other.rest, &wrong)?) < chance;
     let ahead = contrast(&[
         (1.0, &other.rest),
@@ -181,12 +185,11 @@ fn as_good_as_key(item: &Seen<'_>, key: &Group, other: &Group, chance: f64) -> O
         (AS_GOOD - 1.0, &wrong),
     ]);
     let as_good = ahead? > CLEARLY;
-    let of_other = against_rest(&item.cells, |it| it == other.choice);
-    let gap = (other.rest.mean_t()? - wrong.mean_t()?) / of_other.variance_t()?.sqrt();
-    let point_biserial = of_other.correlation()?;
+    let gap = (other.rest.mean_t()? - wrong.mean_t()?) / other.made.variance_t()?.sqrt();
+    let point_biserial = other.made.correlation()?;
     (stands_out && as_good && gap >= MIN_GAP).then_some(Evidence::AsGoodAsKey {
         choice: other.choice,
-        share: of_other.facility()?,
+        share: other.share(),
         point_biserial,
     })
 }
@@ -198,8 +201,11 @@ fn against_options(item: &Seen<'_>, chance: f64) -> Vec<Evidence> {
         let in_key = Choice(item.info.key).has(option);
         let chosen = against_rest(&item.cells, |choice| choice.has(option));
         let rare = key_option_rare(option, &chosen, each).filter(|_| in_key);
-        let single = item.info.single;
-        let against = option_against_key(option, in_key, &chosen, each).filter(|_| !single);
+        let against = if item.info.single {
+            weaker_than_accepted(item, option, &chosen, each).filter(|_| in_key)
+        } else {
+            option_against_key(option, in_key, &chosen, each)
+        };
         rare.into_iter().chain(against)
     };
     let options = 0..item.info.n_options.min(16);
@@ -220,5 +226,25 @@ fn option_against_key(option: u8, in_key: bool, chosen: &Sums, chance: f64) -> O
         option,
         in_key,
         point_biserial,
+    })
+}
+
+/// Compares one of several accepted answers with the others: those who gave it should be about as good.
+fn weaker_than_accepted(
+    item: &Seen<'_>,
+    option: u8,
+    chosen: &Sums,
+    chance: f64,
+) -> Option<Evidence> {
+    let is_it = |choice: Choice| choice.has(option);
+    let is_other = |choice: Choice| item.info.is_right(choice) && !is_it(choice);
+    let this = of_choosers(&item.cells, is_it);
+    let others = of_choosers(&item.cells, is_other);
+    let is_weaker = upper_tail(better(&others, &this)?) < chance;
+    let gap = (others.mean_t()? - this.mean_t()?) / chosen.variance_t()?.sqrt();
+    (is_weaker && gap >= MIN_GAP).then_some(Evidence::OptionAgainstKey {
+        option,
+        in_key: true,
+        point_biserial: chosen.correlation()?,
     })
 }

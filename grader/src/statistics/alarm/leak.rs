@@ -5,7 +5,11 @@
 //! differ in true scores. Source: analysis of covariance with a fallible covariate (Lord 1960).
 
 use super::{
-    super::{item_counts::ItemCounts, normal::upper_tail, sums::Sums},
+    super::{
+        item_counts::{ItemCounts, OTHER_AREAS},
+        normal::upper_tail,
+        sums::Sums,
+    },
     Evidence, MIN_RESPONSES,
 };
 
@@ -18,20 +22,20 @@ const MIN_RELIABILITY: f64 = 0.3;
 
 pub(super) fn evidence(counts: &ItemCounts, reliability: f64, chance: f64) -> Vec<Evidence> {
     let reliability = reliability.clamp(MIN_RELIABILITY, 1.0);
-    since(&counts.hours(), reliability, chance)
+    since(&counts.cohorts(), reliability, chance)
         .into_iter()
         .chain(areas(&counts.areas(), reliability, chance))
         .collect()
 }
 
-/// Returns the hour whose split shows the clearest rise.
-fn since(hours: &[(u32, Sums)], reliability: f64, chance: f64) -> Option<Evidence> {
-    let limit = chance / hours.len().max(2) as f64;
-    let rises = (1..hours.len()).filter_map(|at| {
-        let (before, since) = (sum(&hours[..at]), sum(&hours[at..]));
+/// Returns the cohort whose split shows the clearest rise.
+fn since(cohorts: &[(u16, Sums)], reliability: f64, chance: f64) -> Option<Evidence> {
+    let limit = chance / cohorts.len().max(2) as f64;
+    let rises = (1..cohorts.len()).filter_map(|at| {
+        let (before, since) = (sum(&cohorts[..at]), sum(&cohorts[at..]));
         let rise = Rise::new(before, since, reliability)?;
         let evidence = Evidence::EasierSince {
-            hour: hours[at].0,
+            cohort: cohorts[at].0,
             before: before.facility()?,
             since: since.facility()?,
             rise: rise.part,
@@ -58,10 +62,11 @@ fn areas(areas: &[(u16, Sums)], reliability: f64, chance: f64) -> Vec<Evidence> 
             z: rise.z,
         })
     };
-    areas.iter().filter_map(rise).collect()
+    let told_apart = areas.iter().filter(|(area, _)| *area != OTHER_AREAS);
+    told_apart.filter_map(rise).collect()
 }
 
-fn sum<K>(parts: &[(K, Sums)]) -> Sums {
+fn sum(parts: &[(u16, Sums)]) -> Sums {
     let mut sum = Sums::default();
     for (_, part) in parts {
         sum.merge(*part);
@@ -111,9 +116,9 @@ mod tests {
     use super::{super::super::simulation::Random, *};
 
     /// Counts 1,000 candidates an hour, in which the item is easier by `rise`, and who are better by `better`.
-    fn hours(seed: u64, hours: &[(f64, f64)]) -> Vec<(u32, Sums)> {
+    fn hours(seed: u64, hours: &[(f64, f64)]) -> Vec<(u16, Sums)> {
         let mut random = Random::new(seed);
-        let hour = |(hour, &(rise, better)): (u32, &(f64, f64))| {
+        let hour = |(hour, &(rise, better)): (u16, &(f64, f64))| {
             let mut sums = Sums::default();
             for _ in 0..1_000 {
                 let theta = random.normal() + better;
@@ -130,9 +135,9 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(parts: &[(f64, f64)], expected: Option<u32>) {
+    fn check(parts: &[(f64, f64)], expected: Option<u16>) {
         let found = since(&hours(3, parts), 0.88, 0.0001).map(|evidence| match evidence {
-            Evidence::EasierSince { hour, .. } => hour,
+            Evidence::EasierSince { cohort, .. } => cohort,
             other => panic!("{other:?}"),
         });
         assert_eq!(found, expected);

@@ -7,7 +7,8 @@ const MAX_TOTALS: usize = 20;
 
 pub(super) fn unreachable(scores: &[(i64, i64)], range: ScoreRange) -> Vec<Alarm> {
     let unit = range.unit_quanta.max(1);
-    let reachable = |total: i64| (0..=range.max_quanta).contains(&total) && total % unit == 0;
+    let reachable =
+        |total: i64| (range.min_quanta..=range.max_quanta).contains(&total) && total % unit == 0;
     let alarm = |&(total, n): &(i64, i64)| Alarm {
         item_id: None,
         n,
@@ -23,10 +24,7 @@ mod tests {
 
     #[test]
     fn totals_outside_the_range_or_between_units_are_reported() {
-        let range = ScoreRange {
-            max_quanta: 100,
-            unit_quanta: 25,
-        };
+        let range = ScoreRange::new((0, 100), 25);
         let scores = [(-25, 1), (0, 5), (30, 2), (75, 9), (100, 1), (125, 3)];
         let found: Vec<_> = unreachable(&scores, range)
             .iter()
