@@ -4,11 +4,15 @@
 //! entry that comes again changes nothing. A candidate's events are all in one partition, so they come in order.
 //! Invariant: counts, standings and finished attempts agree after every entry. Start at [`Fold::apply`].
 
+mod first;
 mod read;
 mod regrade;
 mod restore;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+};
 
 use proto::exam::v1::{
     Answered, CountedAttempt, Ended, Event, LogEntry, Reopened, Resumed, Started, event::Kind,
@@ -22,6 +26,7 @@ use crate::{
     package::Package,
     quarantine::{Quarantine, Reason},
     standing::{Standings, key::SortKey},
+    statistics::Statistics,
 };
 
 /// What became of a log entry.
@@ -68,6 +73,8 @@ pub struct Fold {
     idx_by_id: HashMap<CandidateId, u32, BuildIdHasher>,
     counts: Counts,
     standings: Standings,
+    /// Counted once somebody asks for it, and kept up to date from then on.
+    statistics: OnceLock<Statistics>,
     quarantine: Quarantine,
     n_answers: u64,
 }
@@ -105,6 +112,7 @@ impl Fold {
             idx_by_id: HashMap::default(),
             counts: Counts::new(package.registered()),
             standings: Standings::default(),
+            statistics: OnceLock::new(),
             quarantine: Quarantine::new(n_partitions),
             n_answers: 0,
             package,
@@ -202,7 +210,9 @@ impl Fold {
             return Ok(Applied::Repeated);
         }
         let old = self.place(who);
+        self.leave_statistics(who, attempt);
         self.persons[who as usize].finished[at].voided = voided;
+        self.enter_statistics(who, attempt);
         self.count_anew(who, old);
         Ok(Applied::Folded)
     }
@@ -223,9 +233,11 @@ impl Fold {
         self.counts
             .attempt_reopened(running.area, person.finished[at].ended_by);
         let old = self.place(who);
+        self.leave_statistics(who, attempt);
         let person = &mut self.persons[who as usize];
         person.finished.pop();
         person.running = Some(Box::new(running));
+        self.enter_statistics(who, attempt);
         self.count_anew(who, old);
         Ok(Applied::Folded)
     }
@@ -363,6 +375,7 @@ impl Fold {
         self.counts.attempt_ended(finished.area, finished.ended_by);
         self.persons[who as usize].running = None;
         self.rank(who, finished);
+        self.enter_statistics(who, attempt);
         Ok(Applied::Folded)
     }
 

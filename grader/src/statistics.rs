@@ -15,6 +15,7 @@ pub mod item_report;
 pub mod test_report;
 
 mod dense;
+mod exam;
 mod histogram;
 mod item_counts;
 mod matrix;
@@ -33,8 +34,11 @@ mod reference;
 #[cfg(test)]
 mod simulation;
 
+use crate::rule::Share;
+
 pub use alarm::{Alarm, alarms};
 pub use bank::{ItemStatistics, to_bank};
+pub use exam::Cohorts;
 use item_counts::ItemCounts;
 pub use item_report::{Facility, ItemReport};
 pub use option_report::OptionReport;
@@ -45,7 +49,7 @@ pub use test_report::{Distribution, Reliability, TestReport};
 ///
 /// Of an item with options it is the set of chosen options, bit 0 the first in canonical order. Of any other item
 /// it is [`WRONG`](Self::WRONG), [`PARTIAL`](Self::PARTIAL), [`RIGHT`](Self::RIGHT) or a frequent wrong
-/// [`text`](Self::text). An item that was not on the paper has no choice at all.
+/// [`text`](Self::text); of a cluster the set of statements [`judged`](Self::judged) true. An item that was not on the paper has no choice at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Choice(pub u16);
 
@@ -58,6 +62,13 @@ impl Choice {
     pub const PARTIAL: Self = Self(2);
     /// A right answer to an item without options.
     pub const RIGHT: Self = Self(3);
+
+    /// Returns the judgement that just these statements are true.
+    #[must_use]
+    pub const fn judged(statements: u16) -> Self {
+        // that none of them is true is not blank
+        Self(statements | 1 << 15)
+    }
 
     /// Returns the code of a wrong text that the caller numbers, because many gave it.
     #[must_use]
@@ -98,10 +109,12 @@ pub struct ItemInfo {
     pub key: u16,
     /// Whether one option is to be chosen.
     pub single: bool,
-    /// What guessing earns, in thousandths of the mark; none for 1 of the options of a single choice.
-    pub random_guess_milli: Option<u32>,
+    /// Share of the mark that guessing earns on average; none where it is not defined.
+    pub random_guess: Option<Share>,
     /// How it comes onto papers.
     pub placement: Placement,
+    /// Section of the papers that it can stand in; none if there are several.
+    pub section: Option<u16>,
     /// Organizers have decided what it earns: its key raises no alarm any more.
     pub decided: bool,
 }

@@ -58,7 +58,6 @@ pub(super) fn step(info: &ItemInfo, range: ScoreRange) -> i64 {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct ItemCounts {
     cells: Sparse<Key, i64>,
-    sections: Dense<i64>,
     areas: Dense<Sums>,
     cohorts: Dense<Sums>,
 }
@@ -78,7 +77,6 @@ impl ItemCounts {
         let mut sums = Sums::default();
         sums.count(graded.quanta, sitting.total, graded.mark_quanta, by);
         self.cells.change(key, |n| *n += by);
-        self.sections.change(graded.section, |n| *n += by);
         self.areas
             .change(sitting.area.min(OTHER_AREAS), |it| it.merge(sums));
         self.cohorts.change(sitting.cohort, |it| it.merge(sums));
@@ -86,7 +84,6 @@ impl ItemCounts {
 
     pub(super) fn merge(&mut self, other: &Self) {
         self.cells.merge(&other.cells, |mine, n| *mine += n);
-        self.sections.merge(&other.sections, |mine, n| *mine += n);
         self.areas.merge(&other.areas, Sums::merge);
         self.cohorts.merge(&other.cohorts, Sums::merge);
     }
@@ -121,13 +118,6 @@ impl ItemCounts {
         let whole = |key: Key| key.quanta == 0 || key.quanta == mark;
         let one_mark = i128::from(mark) * i128::from(sums.n) == sums.mark && mark > 0;
         (one_mark && self.cells.sorted().into_iter().all(|(key, _)| whole(key))).then_some(mark)
-    }
-
-    /// Returns the section of all responses; none if there are several or none.
-    pub(super) fn section(&self) -> Option<u16> {
-        let mut sections = self.sections.entries();
-        let (section, _) = sections.next()?;
-        sections.next().is_none().then_some(section)
     }
 
     pub(super) fn areas(&self) -> Vec<(u16, Sums)> {

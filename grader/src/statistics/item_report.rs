@@ -118,7 +118,9 @@ fn report(info: &ItemInfo, counts: &ItemCounts, step: i64) -> ItemReport {
         discrimination_index: other.correlation().map(|r| 100.0 * r),
         discriminative_efficiency: percent(covariance, covariance_max),
         effective_weight: None,
-        random_guess: random_guess(info),
+        random_guess: info
+            .random_guess
+            .map(|share| f64::from(share.right) / f64::from(share.of)),
         r_it: with_total.correlation(),
         r_ir: with_rest.correlation(),
         options: option_report::options(info, cells),
@@ -139,14 +141,6 @@ fn facility((of, sums): (u16, Sums)) -> Facility {
 fn percent(part: Option<f64>, whole: Option<f64>) -> Option<f64> {
     let whole = whole.filter(|&whole| whole > 0.0)?;
     part.map(|part| 100.0 * part / whole)
-}
-
-fn random_guess(info: &ItemInfo) -> Option<f64> {
-    match info.random_guess_milli {
-        Some(milli) => Some(f64::from(milli) / 1000.0),
-        None if info.single && info.n_options > 0 => Some(1.0 / f64::from(info.n_options)),
-        None => None,
-    }
 }
 
 /// Returns the sum of products of marks and scores, each in rising order.

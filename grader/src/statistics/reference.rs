@@ -57,6 +57,7 @@ pub(super) fn items(n_items: u32, placement: Placement) -> Vec<ItemInfo> {
     let item = |item_id| ItemInfo {
         item_id,
         placement,
+        section: Some(0),
         ..ItemInfo::default()
     };
     (1..=n_items).map(item).collect()

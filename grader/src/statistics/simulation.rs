@@ -263,6 +263,7 @@ impl Exam {
             n_options: item.form.n_options(),
             key: if item.form == Form::Text { 0 } else { key },
             single: matches!(item.form, Form::Single(_)),
+            section: Some(item.section),
             placement: if self.drawn {
                 Placement::Drawn
             } else {

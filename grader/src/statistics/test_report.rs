@@ -105,10 +105,10 @@ impl Statistics {
 
     /// Returns the items that somebody took, of a section or of the whole test.
     fn taken(&self, section: Option<u16>) -> Vec<Taken<'_>> {
-        let is_in = |counts: &ItemCounts| section.is_none() || counts.section() == section;
+        let is_in = |info: &ItemInfo| section.is_none() || info.section == section;
         let items = self.infos.iter().zip(&self.items);
         items
-            .filter(|(_, counts)| is_in(counts) && counts.sums().n > 0)
+            .filter(|(info, counts)| is_in(info) && counts.sums().n > 0)
             .collect()
     }
 }
