@@ -4,6 +4,7 @@
 //! entry that comes again changes nothing. A candidate's events are all in one partition, so they come in order.
 //! Invariant: counts, standings and finished attempts agree after every entry. Start at [`Fold::apply`].
 
+mod calibration;
 mod first;
 mod read;
 mod regrade;
@@ -28,6 +29,8 @@ use crate::{
     standing::{Standings, key::SortKey},
     statistics::Statistics,
 };
+
+pub use calibration::Group;
 
 /// What became of a log entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -34,7 +34,7 @@ mod fixture;
 
 pub use attempt::{Answers, Chosen, Finished};
 pub use error::{Error, Result};
-pub use fold::{Applied, Fold, Row, Standing};
+pub use fold::{Applied, Fold, Group, Row, Standing};
 pub use id::{CandidateId, partition_of};
 pub use package::{Item, MAX_OPTIONS, Package};
 pub use quarantine::{Quarantined, Reason};

@@ -80,6 +80,7 @@ impl Item {
 #[derive(Debug)]
 pub struct Package {
     exam_id: String,
+    release_no: u32,
     paper_hash: [u8; 32],
     key_hash: [u8; 32],
     key_version: u32,
@@ -140,6 +141,7 @@ impl Package {
         )?;
         Ok(Self {
             exam_id: spec.exam_id.clone(),
+            release_no: paper.release_no,
             paper_hash,
             key_hash,
             key_version: keys.key_version,
@@ -188,6 +190,12 @@ impl Package {
     #[must_use]
     pub fn exam_id(&self) -> &str {
         &self.exam_id
+    }
+
+    /// Returns the number of the bank's release that papers are drawn from.
+    #[must_use]
+    pub fn release_no(&self) -> u32 {
+        self.release_no
     }
 
     /// Returns the hash of the paper half.

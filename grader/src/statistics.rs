@@ -38,7 +38,8 @@ use crate::rule::Share;
 
 pub use alarm::{Alarm, alarms};
 pub use bank::{ItemStatistics, to_bank};
-pub use exam::Cohorts;
+pub(crate) use exam::text_number;
+pub use exam::{Cohorts, ExamStatistics};
 use item_counts::ItemCounts;
 pub use item_report::{Facility, ItemReport};
 pub use option_report::OptionReport;
@@ -128,6 +129,12 @@ impl ItemInfo {
         } else {
             choice == self.right()
         }
+    }
+
+    /// Reports whether its options are statements to be judged.
+    #[must_use]
+    pub fn is_judged(&self) -> bool {
+        self.key >> 15 == 1
     }
 
     /// Returns the choice that is right by the key; the union of several single ones.

@@ -3,8 +3,22 @@
 //! Later attempts know more about the items than an item's difficulty says. Invariant: the statistics are those of
 //! the first attempts counted anew, after every entry of the log.
 
+use std::{
+    cmp::Reverse,
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
 use super::{Fold, Person};
-use crate::{attempt::Finished, package::Package, statistics::Statistics};
+use crate::{
+    attempt::Finished,
+    package::Package,
+    rule::Given,
+    statistics::{Alarm, Choice, ExamStatistics, Statistics, alarms, text_number},
+};
+
+/// Attempts that are read to find a frequent text: enough for anything frequent.
+const MAX_READ: usize = 20_000;
 
 impl Fold {
     /// Returns the statistics of all first attempts: counts them if nobody has asked since the state was restored or
@@ -18,6 +32,64 @@ impl Fold {
             }
             statistics
         })
+    }
+
+    /// Returns the statistics with what they raise and what their numbers stand for.
+    #[must_use]
+    pub fn exam_statistics(&self) -> ExamStatistics {
+        let statistics = self.statistics().clone();
+        let alarms = alarms(&statistics);
+        ExamStatistics {
+            texts: self.texts_of(&alarms),
+            statistics,
+            alarms,
+            package: Arc::clone(&self.package),
+            areas: self.counts.codes().to_vec(),
+        }
+    }
+
+    /// Returns the most frequent texts among the answers that alarms are about.
+    fn texts_of(&self, alarms: &[Alarm]) -> HashMap<(u32, Choice), String> {
+        let is_text = |choice: Choice| choice > Choice::RIGHT;
+        let about: HashSet<(u32, Choice)> = alarms
+            .iter()
+            .filter_map(|alarm| {
+                Some((
+                    alarm.item_id?,
+                    alarm.evidence.choice().filter(|it| is_text(*it))?,
+                ))
+            })
+            .collect();
+        let mut counts: HashMap<(u32, Choice), HashMap<&str, u32>> = HashMap::new();
+        let attempts = self
+            .first_attempts()
+            .take(if about.is_empty() { 0 } else { MAX_READ });
+        for (_, attempt, _) in attempts {
+            for chosen in &attempt.answers.chosen {
+                let item = &self.package.items()[usize::from(chosen.item_idx)];
+                let Given::Text(text) = attempt.answers.given(item, *chosen) else {
+                    continue;
+                };
+                let answer = (item.item_id, Choice::text(text_number(text)));
+                if about.contains(&answer) {
+                    *counts
+                        .entry(answer)
+                        .or_default()
+                        .entry(text.trim())
+                        .or_default() += 1;
+                }
+            }
+        }
+        let most = |counts: HashMap<&str, u32>| {
+            let most = counts
+                .into_iter()
+                .max_by_key(|&(text, n)| (n, Reverse(text)));
+            most.map(|(text, _)| text.to_owned())
+        };
+        counts
+            .into_iter()
+            .filter_map(|(answer, counts)| Some((answer, most(counts)?)))
+            .collect()
     }
 
     /// Takes a person out of the statistics before an attempt changes; if it is later than the first, nothing changes.
@@ -209,7 +281,7 @@ mod tests {
         let n_reports = statistics.item_reports().len();
         println!("{n_reports} item reports in {:?}", began.elapsed());
         let began = std::time::Instant::now();
-        let n_alarms = crate::statistics::alarms(&statistics).len();
+        let n_alarms = alarms(&statistics).len();
         println!("{n_alarms} alarms in {:?}", began.elapsed());
     }
 

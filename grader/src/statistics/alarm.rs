@@ -9,6 +9,7 @@
 mod key;
 mod leak;
 mod score;
+pub(crate) mod words;
 
 use super::{
     Choice, ItemInfo, ScoreRange, Statistics,
@@ -16,6 +17,8 @@ use super::{
     score_groups::ScoreGroups,
     sums::Sums,
 };
+
+pub use words::Words;
 
 /// Chance that a rule is met somewhere in a correct exam.
 const CHANCE: f64 = 0.01;
@@ -128,6 +131,19 @@ pub enum Evidence {
         /// The total in quanta.
         total: i64,
     },
+}
+
+impl Evidence {
+    /// Returns the choice that speaks against the key.
+    #[must_use]
+    pub fn choice(&self) -> Option<Choice> {
+        match *self {
+            Self::BeatsKey { choice, .. }
+            | Self::StrongerThanKey { choice, .. }
+            | Self::AsGoodAsKey { choice, .. } => Some(choice),
+            _ => None,
+        }
+    }
 }
 
 /// Returns all alarms: impossible scores first, then items in their order.

@@ -2,9 +2,11 @@
 //!
 //! Cohorts are hours of start since the exam opened, or as many hours together as bound their number.
 
+use std::{collections::HashMap, sync::Arc};
+
 use proto::{bank::v1::ItemType, key::v1::Treatment};
 
-use super::{Choice, Graded, ItemInfo, Placement, ScoreRange, Sitting, Statistics};
+use super::{Alarm, Choice, Graded, ItemInfo, Placement, ScoreRange, Sitting, Statistics};
 use crate::{
     attempt::Finished,
     id,
@@ -13,6 +15,8 @@ use crate::{
     score::Grade,
 };
 
+/// Vietnam keeps one time all year.
+const UTC_OFFSET_HOURS: u64 = 7;
 const HOUR_MS: u64 = 3_600_000;
 /// Most cohorts: a week by the hour.
 const MAX_COHORTS: u64 = 168;
@@ -60,6 +64,47 @@ impl Statistics {
         };
         self.count(&sitting, by);
     }
+}
+
+/// Statistics of an exam, with its alarms and the names that numbers stand for.
+#[derive(Clone, Debug)]
+pub struct ExamStatistics {
+    /// The counts.
+    pub statistics: Statistics,
+    /// What they raise.
+    pub alarms: Vec<Alarm>,
+    /// The exam.
+    pub package: Arc<Package>,
+    /// Codes of the areas by number.
+    pub areas: Vec<String>,
+    /// Texts that alarms are about, by item and choice.
+    pub texts: HashMap<(u32, Choice), String>,
+}
+
+impl ExamStatistics {
+    /// Returns the code of an area.
+    #[must_use]
+    pub fn area_name(&self, area: u16) -> &str {
+        self.areas.get(usize::from(area)).map_or("?", |code| code)
+    }
+
+    /// Returns the hour a cohort starts at, in Vietnam.
+    #[must_use]
+    pub fn cohort_name(&self, cohort: u16) -> String {
+        let at_ms = Cohorts::of(&self.package).starts_at_ms(cohort);
+        let hours = at_ms / HOUR_MS + UTC_OFFSET_HOURS;
+        let (day, month) = day_and_month(hours / 24);
+        format!("{:02}:00 {day:02}/{month:02}", hours % 24)
+    }
+}
+
+/// Returns day and month of a day since the Unix epoch (H. Hinnant, "chrono-compatible low-level date algorithms").
+fn day_and_month(days: u64) -> (u64, u64) {
+    let of_era = (days + 719_468) % 146_097;
+    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let month = (5 * of_year + 2) / 153;
+    (of_year - (153 * month + 2) / 5 + 1, (month + 2) % 12 + 1)
 }
 
 /// When the cohorts of an exam start.
@@ -146,7 +191,7 @@ fn first_if_right(sets: &[u16], set: u16) -> u16 {
 }
 
 /// Returns a number that equal texts share.
-fn text_number(text: &str) -> u16 {
+pub(crate) fn text_number(text: &str) -> u16 {
     let hash = match number(text) {
         Some(value) => id::hash(&value.normalize().serialize()),
         None => id::hash(text.trim().to_lowercase().as_bytes()),
@@ -171,6 +216,13 @@ mod tests {
         parts.rules_mut().rounds[0].closes_at_ms = T0_MS + 30 * 24 * HOUR_MS;
         let cohorts = Cohorts::of(&parts.load().unwrap());
         assert_eq!(cohorts.width_ms, 5 * HOUR_MS);
+    }
+
+    #[test]
+    fn days_are_those_of_the_calendar() {
+        let days = [0, 58, 59, 11_016, 19_675, 20_513];
+        let expected = [(1, 1), (28, 2), (1, 3), (29, 2), (14, 11), (1, 3)];
+        assert_eq!(days.map(day_and_month), expected);
     }
 
     #[test]
