@@ -12,14 +12,20 @@ mod archive;
 mod course;
 mod log;
 mod package;
+mod ruling;
 
 mod answer;
 mod attempt;
 mod draw;
-mod rank;
-mod result;
 mod score;
 
+mod board;
+mod control;
+mod rank;
+mod result;
+mod standings;
+
+mod signature;
 mod slip;
 
 #[cfg(test)]
@@ -28,20 +34,19 @@ mod test_exam;
 use std::path::Path;
 
 pub use archive::{Archive, StoredAnswer};
+pub use board::{BoardPlace, Boards, Scope};
 pub use difference::{Difference, DifferenceKind};
 pub use draw::{DrawnItem, Paper, rebuild_paper};
 pub use error::Error;
-use proto::exam::v1::EndedBy;
+pub use signature::{check_verdict, sign_verdict};
 pub use slip::Slip;
 pub use verdict::Verdict;
 
 use crate::{
-    archive::{Attempt, AttemptId},
-    attempt::ItemTypes,
-    difference::Differences,
-    draw::Plan,
-    rank::{Ranking, Standing, ranked},
+    rank::{Ranking, ranked},
+    ruling::Decisions,
     score::Marking,
+    standings::Standings,
 };
 
 /// Reads an archive folder and verifies it.
@@ -52,86 +57,59 @@ pub fn verify_folder(dir: &Path) -> Result<Verdict, Error> {
     verify(&Archive::read(dir)?)
 }
 
-/// Verifies an archive: hashes, log, every paper, every answer chain, scores, ranks, result file.
+/// Verifies an archive: hashes, rulings, log, every paper, every answer chain, scores, ranks, result file.
 ///
 /// # Errors
 /// [`Error::Invalid`], [`Error::Decode`] and [`Error::Infeasible`] for packages and rules that the
 /// formats do not allow. All else that is wrong stands in the verdict.
 pub fn verify(archive: &Archive) -> Result<Verdict, Error> {
+    Ok(examine(archive)?.0)
+}
+
+/// Writes the result file from the log, as it should be.
+///
+/// # Errors
+/// Those of [`verify`].
+pub fn write_result(archive: &Archive) -> Result<String, Error> {
+    Ok(examine(archive)?.1)
+}
+
+/// Returns the verdict and the result file as it should be.
+fn examine(archive: &Archive) -> Result<(Verdict, String), Error> {
     let mut differences = archive.log_differences.clone();
     package::check(archive, &mut differences)?;
+    ruling::check(archive, &mut differences);
 
-    let ranking = Ranking::new(&archive.rules)?;
-    let marking = Marking::new(&archive.paper_half, &archive.key_half)?;
-    let (standings, n_papers_rebuilt) = standings(archive, &marking, &mut differences)?;
-    let rows = ranked(&ranking, standings);
-    let own = result::render(archive, &ranking, marking.quanta_per_point, &rows)?;
+    let decisions = Decisions::new(archive);
+    let quantity = decisions.prediction.as_ref().map(|known| known.quantity);
+    let ranking = Ranking::new(&archive.rules, quantity)?;
+    let marking = Marking::new(&archive.paper_half, &archive.key().half, &archive.rules)?;
+    let standings = Standings::new(archive, &marking, &decisions, &mut differences)?;
+    let (n_excluded, n_papers) = (standings.n_excluded, standings.n_papers);
+    let n_control_attempts = standings.n_control_attempts;
+    let rows = ranked(&ranking, standings.ranked);
+    let own = result::Page {
+        archive,
+        ranking: &ranking,
+        marking: &marking,
+        decisions: &decisions,
+        n_excluded,
+    };
+    let own = own.render(&rows)?;
     result::compare(&own, &archive.result, &mut differences);
 
-    Ok(Verdict {
+    let verdict = Verdict {
         n_events: archive.totals.n_events,
         n_attempts: archive.totals.n_attempts,
         n_answers: archive.totals.n_answers,
         n_persons: archive.totals.n_persons,
-        n_papers_rebuilt,
+        n_papers_rebuilt: n_papers,
+        n_control_attempts,
         result_hash: *blake3::hash(own.as_bytes()).as_bytes(),
         differences: differences.kept,
         n_differences: differences.n_found,
-    })
-}
-
-/// Redraws, checks and scores every attempt; returns the ended ones and the number of papers.
-fn standings(
-    archive: &Archive,
-    marking: &Marking,
-    differences: &mut Differences,
-) -> Result<(Vec<Standing>, u64), Error> {
-    let exam_id = &archive.spec.exam_id;
-    let plan = Plan::new(&archive.paper_half, &archive.secret, exam_id)?;
-    let types = ItemTypes::new(&archive.paper_half);
-    let mut standings = Vec::new();
-    let mut n_papers = 0;
-    for (id, attempt) in archive.attempts() {
-        let paper = match plan.draw(&id.candidate, id.attempt) {
-            Ok(paper) => paper,
-            Err(error) => {
-                differences.push(DifferenceKind::PaperInfeasible, id, "a paper", error);
-                continue;
-            }
-        };
-        n_papers += 1;
-        attempt::check(exam_id, id, attempt, &paper, &types, differences);
-        standings.extend(standing(id, attempt, &paper, marking));
-    }
-    Ok((standings, n_papers))
-}
-
-/// Returns what is ranked of an attempt; none if it has not ended or does not count.
-fn standing(
-    id: AttemptId,
-    attempt: &Attempt,
-    paper: &Paper,
-    marking: &Marking,
-) -> Option<Standing> {
-    let ended = attempt.ended.as_ref().filter(|_| !attempt.course.voided)?;
-    Some(Standing {
-        candidate: id.candidate,
-        attempt: id.attempt,
-        area: attempt.started.area.clone(),
-        score: marking.score(paper, attempt.last_answers().into_values()),
-        net_time_ms: ended
-            .ended_at_ms
-            .saturating_sub(attempt.started_at_ms)
-            .saturating_sub(attempt.course.idle_ms),
-        submitted_at_ms: ended.ended_at_ms,
-        ended_by: match ended.by() {
-            EndedBy::Unspecified => "unspecified", // reported by the log
-            EndedBy::Candidate => "candidate",
-            EndedBy::Deadline => "deadline",
-            EndedBy::Organizer => "organizer",
-        },
-        form_code: paper.form_code,
-    })
+    };
+    Ok((verdict, own))
 }
 
 #[cfg(test)]
@@ -161,14 +139,14 @@ mod tests {
         let result = TestExam::new().result;
         let rows: Vec<Vec<&str>> = result
             .lines()
-            .skip(9)
+            .skip(13)
             .map(|row| row.split('\t').collect())
             .collect();
         let last: Vec<(&str, &str)> = rows[9..].iter().map(|row| (row[0], row[1])).collect();
         assert_eq!(last, [("10", "5"), ("10", "6"), ("10", "5")]);
-        assert!(rows.iter().any(|row| row[4] == "2"), "{rows:?}");
+        assert!(rows.iter().any(|row| row[6] == "2"), "{rows:?}");
         assert!(
-            rows.iter().any(|row| row[4] == "1" && row[5] != "0.00"),
+            rows.iter().any(|row| row[6] == "1" && row[7] != "0.00"),
             "{rows:?}"
         );
     }
@@ -180,7 +158,7 @@ mod tests {
         exam.result = exam
             .result
             .lines()
-            .take(9)
+            .take(13)
             .map(|line| format!("{line}\n"))
             .collect();
         exam.set_header("persons", "0");

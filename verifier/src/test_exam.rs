@@ -13,14 +13,17 @@ use proto::{
     },
     exam::v1::{
         Answered, CountedAttempt, Ended, EndedBy, Event, Exam, ExamRules, ExamSpec, ExamState,
-        LogEntry, RankingKey, Response, Round, Started, event::Kind, response::Value,
+        ExamUnit, KeyRuling, LogEntry, RankingKey, Response, Round, Ruling, Started, event::Kind,
+        response::Value, ruling,
     },
     key::v1::{ItemKey, KeyHalf},
 };
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-use crate::{DifferenceKind, Error, Paper, Verdict, rebuild_paper, verify_folder};
+use crate::{
+    Archive, DifferenceKind, Error, Paper, Verdict, rebuild_paper, verify_folder, write_result,
+};
 
 pub(crate) const EXAM_ID: &str = "tuan-1";
 const N_PERSONS: u8 = 12;
@@ -38,6 +41,8 @@ pub(crate) struct TestExam {
     /// Partition after partition.
     pub(crate) log: Vec<LogEntry>,
     pub(crate) result: String,
+    /// Later versions of the key, by version.
+    pub(crate) keys: Vec<KeyHalf>,
 }
 
 /// What a row of the result says of an attempt.
@@ -45,6 +50,7 @@ struct Fact {
     candidate: [u8; 16],
     attempt: u32,
     area: &'static str,
+    unit: u32,
     quanta: u64,
     n_correct: u32,
     net_time_ms: u64,
@@ -87,6 +93,7 @@ impl TestExam {
             secret,
             log: partitions.into_iter().flat_map(number).collect(),
             result: result(&facts),
+            keys: Vec::new(),
         };
         test_exam.seal();
         test_exam
@@ -186,6 +193,12 @@ impl TestExam {
         write("exam.bin", &self.exam.encode_to_vec());
         write("paper.bin", &self.paper.encode_to_vec());
         write("key.bin", &self.key.encode_to_vec());
+        for key in &self.keys {
+            write(
+                &format!("key-{}.bin", key.key_version),
+                &key.encode_to_vec(),
+            );
+        }
         write(
             "secret.hex",
             format!("{}\n", hex::encode(self.secret)).as_bytes(),
@@ -197,6 +210,63 @@ impl TestExam {
         write("log.bin", &log.collect::<Vec<u8>>());
         write("result.tsv", self.result.as_bytes());
         dir
+    }
+
+    pub(crate) fn archive(&self) -> Archive {
+        Archive::read(self.write().path()).unwrap()
+    }
+
+    pub(crate) fn rules(&mut self) -> &mut ExamRules {
+        self.exam.spec.as_mut().unwrap().rules.as_mut().unwrap()
+    }
+
+    /// Writes the result file anew, with the verifier's own means: for exams that differ from the small one.
+    pub(crate) fn write_result(&mut self) {
+        self.result = write_result(&self.archive()).unwrap();
+    }
+
+    /// Takes a decision at the end of the log.
+    pub(crate) fn decide(&mut self, kind: ruling::Kind) {
+        let mut ends = vec![0; N_PARTITIONS as usize];
+        for entry in &self.log {
+            ends[entry.partition as usize] = entry.position;
+        }
+        self.exam.rulings.push(Ruling {
+            at_ms: 9_000_000,
+            proposed_by: "an".to_owned(),
+            approved_by: "binh".to_owned(),
+            positions: ends,
+            kind: Some(kind),
+            ..Ruling::default()
+        });
+        self.seal_rulings();
+    }
+
+    /// Numbers and chains the rulings anew.
+    pub(crate) fn seal_rulings(&mut self) {
+        let mut previous = Vec::new();
+        for (number, ruling) in (1..).zip(&mut self.exam.rulings) {
+            ruling.number = number;
+            ruling.previous = previous.into();
+            previous = blake3::hash(&ruling.encode_to_vec()).as_bytes().to_vec();
+        }
+    }
+
+    /// Puts a changed key in force.
+    pub(crate) fn correct_key(&mut self, change: impl FnOnce(&mut KeyHalf), item_ids: &[u32]) {
+        let mut key = self.keys.last().unwrap_or(&self.key).clone();
+        key.key_version += 1;
+        change(&mut key);
+        let ruling = KeyRuling {
+            key_version: key.key_version,
+            key_hash: blake3::hash(&key.encode_to_vec())
+                .as_bytes()
+                .to_vec()
+                .into(),
+            item_ids: item_ids.to_vec(),
+        };
+        self.keys.push(key);
+        self.decide(ruling::Kind::Key(ruling));
     }
 
     pub(crate) fn verify(&self) -> Result<Verdict, Error> {
@@ -238,7 +308,7 @@ pub(crate) fn item(item_id: u32, item_type: ItemType, topic: &str, n_options: u3
         topic: topic.to_owned(),
         band: Band::Recognition.into(),
         facility_milli: 500,
-        exclusion_sets: Vec::new(),
+        ..PaperItem::default()
     }
 }
 
@@ -259,6 +329,7 @@ pub(crate) fn section(strata: Vec<Stratum>, mark: &str) -> Section {
         shuffle_items: true,
         shuffle_options: true,
         multiple_rule: MultipleRule::AllOrNothing.into(),
+        ..Section::default()
     }
 }
 
@@ -281,7 +352,7 @@ fn paper_half() -> PaperHalf {
     multiple.multiple_rule = MultipleRule::Ripkey.into();
     let blueprint = Blueprint {
         sections: vec![section(strata, "0.25"), multiple],
-        window: None,
+        ..Blueprint::default()
     };
     PaperHalf {
         format: 1,
@@ -305,6 +376,7 @@ fn key_half() -> KeyHalf {
         item_id: item.item_id,
         revision: item.revision.clone(),
         right_options: right(item.item_id),
+        ..ItemKey::default()
     };
     KeyHalf {
         format: 1,
@@ -314,6 +386,17 @@ fn key_half() -> KeyHalf {
         keys: paper_half().items.iter().map(key).collect(),
         salt: vec![7; 32].into(),
     }
+}
+
+/// Unit 1 has the units 2 and 3 below it; 3 has a group of its own.
+fn units() -> Vec<ExamUnit> {
+    let unit = |unit, parent, group: &str| ExamUnit {
+        unit,
+        parent,
+        group: group.to_owned(),
+        ..ExamUnit::default()
+    };
+    vec![unit(1, 0, "xa"), unit(2, 1, ""), unit(3, 1, "truong")]
 }
 
 fn exam(secret: &[u8; 32]) -> Exam {
@@ -338,6 +421,8 @@ fn exam(secret: &[u8; 32]) -> Exam {
         .to_vec(),
         score_decimals: 2,
         map_edition: "vn-34".to_owned(),
+        pass_mark: "2".to_owned(),
+        units: units(),
         ..ExamRules::default()
     };
     let spec = ExamSpec {
@@ -357,6 +442,11 @@ fn exam(secret: &[u8; 32]) -> Exam {
     }
 }
 
+/// Persons stand in units 1 to 3; unit 0 is none.
+fn unit(n: u8) -> u32 {
+    u32::from(n % 4)
+}
+
 /// Plays one attempt: its events, and what the result must say of it.
 fn sit(n: u8, attempt: u32, paper: &Paper, key: &KeyHalf) -> (Vec<Event>, Fact) {
     let started_at_ms = u64::from(attempt) * 1_000_000 + u64::from(n) * 1_000;
@@ -373,7 +463,7 @@ fn sit(n: u8, attempt: u32, paper: &Paper, key: &KeyHalf) -> (Vec<Event>, Fact) 
     let started = Started {
         round: attempt,
         area: area.to_owned(),
-        unit: 0,
+        unit: unit(n),
         deadline_ms,
         item_ids: paper.item_ids(),
         option_order: paper.option_order().into(),
@@ -412,6 +502,7 @@ fn sit(n: u8, attempt: u32, paper: &Paper, key: &KeyHalf) -> (Vec<Event>, Fact) 
         candidate: person(n),
         attempt,
         area,
+        unit: unit(n),
         quanta,
         n_correct,
         net_time_ms: ended_at_ms - started_at_ms,
@@ -543,14 +634,21 @@ fn result(facts: &[Fact]) -> String {
         // Two places of 60,000 quanta: 600 quanta are a hundredth of a point.
         let hundredths = (fact.quanta + 300) / 600;
         let row = format!(
-            "{country}\t{area}\t{}\t{}\t{}\t{}.{:02}\t{}\t{}\t{}\t{}\t{}\t{}\n",
+            "{country}\t{area}\t{}\t{}\t{}\t{}\t{}\t{}.{:02}\t{}\t{}\t{}\t-\t{}\t{}\t{}\t{}\n",
             hex::encode(fact.candidate),
             fact.area,
+            fact.unit,
+            fact.attempt, // the round of this exam
             fact.attempt,
             hundredths / 100,
             hundredths % 100,
             fact.quanta,
             fact.n_correct,
+            if fact.quanta >= 2 * QUANTA_PER_POINT {
+                "yes"
+            } else {
+                "no"
+            },
             fact.net_time_ms,
             fact.submitted_at_ms,
             match fact.ended_by {
@@ -564,10 +662,10 @@ fn result(facts: &[Fact]) -> String {
     }
     rows.sort();
     let header = format!(
-        "khoa-bang result\t1\nexam\t{EXAM_ID}\npaper\t-\nkey\t-\n\
-         ranking\tscore,correct_count,net_time\ncounted\tbest\n\
+        "khoa-bang result\t2\nexam\t{EXAM_ID}\npaper\t-\nkey\t-\nkey_version\t1\nrulings\t0\t-\n\
+         ranking\tscore,correct_count,net_time\ncounted\tbest\nprediction\t-\t-\nexcluded\t0\n\
          quanta_per_point\t{QUANTA_PER_POINT}\npersons\t{}\n\
-         rank\tarea_rank\tcandidate\tarea\tattempt\tscore\tquanta\tcorrect\t\
+         rank\tarea_rank\tcandidate\tarea\tunit\tround\tattempt\tscore\tquanta\tcorrect\tpassed\tprediction\t\
          net_time_ms\tsubmitted_at_ms\tended_by\tform\n",
         rows.len()
     );

@@ -1,0 +1,134 @@
+//! Ranks in any scope, to check what boards showed.
+//!
+//! Start at [`Boards::rank`]. Source: `docs/FORMATS.md`, section 5, "Scopes".
+
+use std::collections::HashMap;
+
+use proto::exam::v1::ExamUnit;
+
+use crate::{
+    Archive, Error,
+    difference::Differences,
+    rank::{Ranking, Standing, ranked_in},
+    ruling::Decisions,
+    score::Marking,
+    standings::Standings,
+};
+
+/// Who is ranked among each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Everybody.
+    Country,
+    /// The persons of one area.
+    Area(String),
+    /// The persons of a unit and of all units below it.
+    Unit(u32),
+    /// The persons of the units whose own or inherited group it is.
+    Group(String),
+}
+
+/// One person's place in a scope.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BoardPlace {
+    /// 1 and the number of persons in the scope with a better tuple.
+    pub rank: u64,
+    /// The person.
+    pub candidate: [u8; 16],
+    /// Number of the attempt that counts in the scope.
+    pub attempt: u32,
+    /// Its exact score in quanta.
+    pub quanta: i128,
+    /// Items with the full mark.
+    pub n_correct: u32,
+}
+
+/// The scored attempts of an exam, ready to be ranked in any scope.
+pub struct Boards {
+    ranking: Ranking,
+    units: Units,
+    attempts: Vec<Standing>,
+    quanta_per_point: i128,
+}
+
+impl Boards {
+    /// Scores every attempt of an archive. Whether the archive is right is not told here: verify it.
+    ///
+    /// # Errors
+    /// Those of [`crate::verify`].
+    pub fn new(archive: &Archive) -> Result<Self, Error> {
+        let decisions = Decisions::new(archive);
+        let marking = Marking::new(&archive.paper_half, &archive.key().half, &archive.rules)?;
+        let standings = Standings::new(archive, &marking, &decisions, &mut Differences::default())?;
+        let quantity = decisions.prediction.map(|prediction| prediction.quantity);
+        Ok(Self {
+            ranking: Ranking::new(&archive.rules, quantity)?,
+            units: Units::new(&archive.rules.units),
+            attempts: standings.ranked,
+            quanta_per_point: marking.quanta_per_point,
+        })
+    }
+
+    /// Ranks a scope, over all rounds or within one. With `ended_before_ms`, attempts that ended then or later are not
+    /// looked at: a frozen board.
+    #[must_use]
+    pub fn rank(
+        &self,
+        scope: &Scope,
+        round: Option<u32>,
+        ended_before_ms: Option<u64>,
+    ) -> Vec<BoardPlace> {
+        let is_seen = |attempt: &&Standing| {
+            round.is_none_or(|round| attempt.round == round)
+                && ended_before_ms.is_none_or(|cutoff_ms| attempt.submitted_at_ms < cutoff_ms)
+        };
+        let attempts = self.attempts.iter().filter(is_seen).cloned();
+        let is_inside = |standing: &Standing| match scope {
+            Scope::Country => true,
+            Scope::Area(area) => standing.area == *area,
+            Scope::Unit(unit) => self.units.path(standing.unit).any(|above| above == *unit),
+            Scope::Group(group) => self.units.group(standing.unit) == Some(group.as_str()),
+        };
+        let placed = ranked_in(&self.ranking, attempts, is_inside);
+        placed
+            .into_iter()
+            .map(|(rank, standing)| self.place(rank, &standing))
+            .collect()
+    }
+
+    fn place(&self, rank: u64, standing: &Standing) -> BoardPlace {
+        let quanta = standing.score.points.whole_times(self.quanta_per_point);
+        BoardPlace {
+            rank,
+            candidate: standing.candidate,
+            attempt: standing.attempt,
+            quanta: quanta.expect("quanta were chosen so that every score is a whole number"),
+            n_correct: standing.score.n_correct,
+        }
+    }
+}
+
+/// The organization tree: parent and group by unit.
+struct Units(HashMap<u32, (u32, String)>);
+
+impl Units {
+    fn new(units: &[ExamUnit]) -> Self {
+        let entry = |unit: &ExamUnit| (unit.unit, (unit.parent, unit.group.clone()));
+        Self(units.iter().map(entry).collect())
+    }
+
+    /// Returns a unit and those above it; a path is never longer than the tree has units.
+    fn path(&self, unit: u32) -> impl Iterator<Item = u32> {
+        let known = |unit: u32| Some(unit).filter(|unit| self.0.contains_key(unit));
+        let above = move |unit: &u32| known(self.0.get(unit)?.0);
+        std::iter::successors(known(unit), above).take(self.0.len())
+    }
+
+    /// Returns a unit's own group, or the nearest one above it.
+    fn group(&self, unit: u32) -> Option<&str> {
+        let groups = self.path(unit).filter_map(|unit| self.0.get(&unit));
+        groups
+            .map(|(_, group)| group.as_str())
+            .find(|group| !group.is_empty())
+    }
+}
