@@ -199,6 +199,7 @@ pub struct Engine {
     data: PathBuf,
     exams: Registry,
     grader: GraderServiceClient<Channel>,
+    grader_channel: Channel,
     grader_token: tonic::metadata::MetadataValue<tonic::metadata::Ascii>,
     store_was_up: AtomicBool,
     lobby: Lobby,
@@ -231,7 +232,8 @@ impl Engine {
             exams: Registry::open(data, Arc::clone(&store), secrets)?,
             data: data.to_owned(),
             store,
-            grader: GraderServiceClient::new(grader),
+            grader: GraderServiceClient::new(grader.clone()),
+            grader_channel: grader,
             grader_token: token.parse().expect("hexadecimal digits are ASCII"),
             store_was_up: AtomicBool::new(true),
             lobby: Lobby::new(crate::server::Settings::default().starts),
@@ -341,6 +343,14 @@ impl Engine {
     #[must_use]
     pub fn grader(&self) -> GraderServiceClient<Channel> {
         self.grader.clone()
+    }
+
+    /// Returns the way to the grader and the word that opens it.
+    #[must_use]
+    pub fn grader_channel(&self) -> (Channel, http::HeaderValue) {
+        let token = http::HeaderValue::from_bytes(self.grader_token.as_encoded_bytes());
+        let token = token.expect("hexadecimal digits are ASCII");
+        (self.grader_channel.clone(), token)
     }
 
     /// Wraps a message to the grader with the service token.

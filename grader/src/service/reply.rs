@@ -70,6 +70,7 @@ pub(super) fn own_standing(
         net_time_ms: asked.net_time_ms(),
         passed: asked.score.passed,
         scores: state.versions.iter().map(by_key).collect(),
+        ended_at_ms: asked.ended_at_ms,
     })
 }
 

@@ -77,6 +77,9 @@ pub struct GetStandingResponse {
     /// Scores of that attempt by every version of the key, oldest first.
     #[prost(message, repeated, tag = "10")]
     pub scores: ::prost::alloc::vec::Vec<ScoreByKey>,
+    /// When that attempt ended, Unix milliseconds.
+    #[prost(uint64, tag = "11")]
+    pub ended_at_ms: u64,
 }
 /// The score of an attempt by one version of the key.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
