@@ -19,9 +19,9 @@ pub(crate) fn to_canonical(shown: u32, option_order: &[u8]) -> u32 {
     })
 }
 
-/// Returns 1 for the very set, else 0.
-pub(crate) fn exact(chosen: u32, right: u32) -> Fraction {
-    if chosen == right {
+/// Returns all or nothing.
+pub(crate) fn if_right(is_right: bool) -> Fraction {
+    if is_right {
         Fraction::ONE
     } else {
         Fraction::ZERO
@@ -36,7 +36,7 @@ pub(crate) fn multiple(rule: MultipleRule, n: i128, chosen: u32, right: u32) -> 
     let w = count(chosen & !right);
     let n_judged_right = r + n - k - w; // right ones chosen, wrong ones left alone
     match rule {
-        MultipleRule::Unspecified | MultipleRule::AllOrNothing => exact(chosen, right),
+        MultipleRule::Unspecified | MultipleRule::AllOrNothing => if_right(chosen == right),
         MultipleRule::Ripkey if r + w > k => Fraction::ZERO,
         MultipleRule::Ripkey => Fraction::new(r, k),
         MultipleRule::PlusMinus => Fraction::new((r - w).max(0), k),

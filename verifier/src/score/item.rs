@@ -13,7 +13,7 @@ use crate::{
     score::{
         blank::{Blank, SEPARATOR, is_blank},
         choice::{
-            cluster, cluster_denominator, cluster_share, exact, multiple, multiple_denominator,
+            cluster, cluster_denominator, cluster_share, if_right, multiple, multiple_denominator,
             to_canonical,
         },
         fraction::Fraction,
@@ -38,8 +38,9 @@ pub(crate) enum Key {
     Cluster(Vec<u32>),
     Matching(Vec<Vec<u8>>),
     Ordering(Vec<Vec<u8>>),
-    /// Numeric and short text have one, a cloze several.
-    Text(Vec<Blank>),
+    /// Numeric, short text: the only blank; none for a key that its item cannot have.
+    Text(Option<Blank>),
+    Cloze(Vec<Blank>),
     Prediction,
 }
 
@@ -83,7 +84,7 @@ impl Item {
         match (&self.key, answer) {
             (Key::One(sets), Value::Chosen(shown)) => {
                 let chosen = to_canonical(*shown, option_order);
-                best(sets, |set| exact(chosen, *set))
+                best(sets, |set| if_right(chosen == *set))
             }
             (Key::Multiple(sets), Value::Chosen(shown)) => {
                 let chosen = to_canonical(*shown, option_order);
@@ -99,7 +100,10 @@ impl Item {
             (Key::Ordering(keys), Value::Sequence(order)) => {
                 best(keys, |key| ordering(rules.ordering, order, key))
             }
-            (Key::Text(blanks), Value::Text(text)) => text_share(blanks, text),
+            (Key::Text(blank), Value::Text(text)) => {
+                best(blank, |blank| if_right(blank.is_right(text)))
+            }
+            (Key::Cloze(blanks), Value::Text(text)) => cloze(blanks, text),
             _ => Fraction::ZERO, // a response of another kind is reported where answers are checked
         }
     }
@@ -116,7 +120,7 @@ impl Item {
     pub(crate) fn denominators(&self, rules: &Rules) -> Vec<i128> {
         let n = self.n_options();
         match &self.key {
-            Key::One(_) | Key::Prediction => Vec::new(),
+            Key::One(_) | Key::Text(_) | Key::Prediction => Vec::new(), // 1
             Key::Multiple(sets) => {
                 let denominator = |set: &u32| multiple_denominator(rules.multiple, n, *set);
                 sets.iter()
@@ -127,7 +131,7 @@ impl Item {
             Key::Cluster(_) => vec![cluster_denominator(&rules.cluster_percent, n)],
             Key::Matching(_) => vec![n],
             Key::Ordering(_) => vec![ordering_denominator(rules.ordering, self.n)],
-            Key::Text(blanks) => vec![sum_of_weights(blanks)],
+            Key::Cloze(blanks) => vec![sum_of_weights(blanks)],
         }
     }
 
@@ -179,9 +183,11 @@ impl Key {
             ItemType::Cluster => Self::Cluster(sets()),
             ItemType::Matching => Self::Matching(sequences()),
             ItemType::Ordering => Self::Ordering(sequences()),
-            ItemType::Numeric | ItemType::ShortText | ItemType::Cloze => {
-                Self::Text(blanks(item_type, key).unwrap_or_default()) // bad ones are reported with the package
+            // Bad keys are reported with the package.
+            ItemType::Numeric | ItemType::ShortText => {
+                Self::Text(blanks(item_type, key).and_then(|blanks| blanks.into_iter().next()))
             }
+            ItemType::Cloze => Self::Cloze(blanks(item_type, key).unwrap_or_default()),
             ItemType::Prediction | ItemType::Unspecified => Self::Prediction, // the latter is refused by the draw
         }
     }
@@ -206,22 +212,16 @@ pub(crate) fn is_blank_response(key: &Key, value: Option<&Value>) -> bool {
             sequence.iter().all(is_zero)
         }
         Some(Value::Text(text)) => match key {
-            Key::Text(blanks) if blanks.len() > 1 => text.split(SEPARATOR).all(is_blank),
+            Key::Cloze(_) => text.split(SEPARATOR).all(is_blank),
             _ => is_blank(text),
         },
     }
 }
 
-fn text_share(blanks: &[Blank], text: &str) -> Fraction {
-    let mut texts = match blanks {
-        [_] => vec![text],
-        _ => text.split(SEPARATOR).collect(),
-    };
-    texts.resize(blanks.len().max(texts.len()), ""); // missing ones at the end are empty
-    let right = blanks
-        .iter()
-        .zip(texts)
-        .filter(|(blank, text)| blank.is_right(text));
+/// Blanks that are missing at the end are empty, and empty ones are never right.
+fn cloze(blanks: &[Blank], text: &str) -> Fraction {
+    let answered = blanks.iter().zip(text.split(SEPARATOR));
+    let right = answered.filter(|(blank, text)| blank.is_right(text));
     let earned = right.map(|(blank, _)| blank.weight).sum();
     Fraction::new(earned, sum_of_weights(blanks))
 }

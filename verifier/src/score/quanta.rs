@@ -18,7 +18,7 @@ use crate::{
 /// Scores have room for a million points above this.
 const MAX_QUANTA: i128 = 1 << 62;
 
-/// Returns D·L·U.
+/// Returns D·L·W·U.
 pub(crate) fn quanta_per_point(
     sections: &[SectionMarking],
     items: &[&Item],
@@ -37,7 +37,7 @@ pub(crate) fn quanta_per_point(
     Ok(quanta)
 }
 
-/// The least common multiple of the denominators of all items under the rules of all sections.
+/// L: the least common multiple of the denominators of all items under the rules of all sections.
 fn shares(sections: &[SectionMarking], items: &[&Item]) -> Result<i128, Error> {
     let mut denominators = BTreeSet::new();
     for section in sections {
@@ -52,6 +52,7 @@ fn shares(sections: &[SectionMarking], items: &[&Item]) -> Result<i128, Error> {
     )
 }
 
+/// W: weights are whole percents.
 fn weights(items: &[&Item]) -> i128 {
     let is_weighted = items.iter().any(|item| item.weight != Fraction::ONE);
     if is_weighted { 100 } else { 1 }
