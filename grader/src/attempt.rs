@@ -75,6 +75,7 @@ impl Slot {
 pub(crate) struct Running {
     pub(crate) attempt: u16,
     pub(crate) area: u16,
+    pub(crate) unit: u32,
     pub(crate) round: u32,
     pub(crate) last_seq: u32,
     pub(crate) started_at_ms: u64,
@@ -102,6 +103,7 @@ impl Running {
         Ok(Self {
             attempt,
             area,
+            unit: started.unit,
             round: started.round,
             last_seq: 0,
             started_at_ms: event.at_ms,
@@ -139,6 +141,7 @@ impl Running {
         Ok(Self {
             attempt: finished.attempt,
             area: finished.area,
+            unit: finished.unit,
             round: finished.round,
             last_seq: reopened.last_seq,
             started_at_ms: finished.started_at_ms,
@@ -196,6 +199,7 @@ impl Running {
         Ok(Finished {
             attempt: self.attempt,
             area: self.area,
+            unit: self.unit,
             round: self.round,
             ended_by,
             score: Score::of(package, &chosen),
@@ -251,6 +255,8 @@ pub struct Finished {
     /// Number of the attempt, from 1.
     pub attempt: u16,
     pub(crate) area: u16,
+    /// Unit number in the directory, 0 for none.
+    pub unit: u32,
     /// Round it counts in.
     pub round: u32,
     /// Who ended it.

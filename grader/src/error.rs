@@ -56,6 +56,12 @@ pub enum Error {
         /// Number of the item.
         item_id: u32,
     },
+    /// A decision does not follow from the one before it, or says nothing that is known here.
+    #[error("ruling {number} does not follow from the one before it")]
+    RulingInvalid {
+        /// Its place.
+        number: u32,
+    },
     /// The item is of a type that has no scoring rule here, or has too many or too few options.
     #[error("item {item_id} cannot be scored")]
     ItemUnsupported {

@@ -17,6 +17,7 @@ mod counts;
 mod quarantine;
 mod result;
 mod rule;
+pub mod ruling;
 mod score;
 mod snapshot;
 mod standing;
@@ -36,6 +37,7 @@ pub use package::{Item, MAX_OPTIONS, Package};
 pub use quarantine::{Quarantined, Reason};
 pub use result::{ResultFile, result_file};
 pub use rule::{Rule, Share};
+pub use ruling::Rulings;
 pub use score::{Score, decimal};
 pub use snapshot::{load, save, state_hash};
 pub use standing::{

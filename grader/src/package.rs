@@ -18,6 +18,7 @@ use crate::{
     error::{Error, Result},
     id::BuildIdHasher,
     rule::Rule,
+    ruling::Rulings,
     standing::key::KeyLayout,
 };
 
@@ -71,6 +72,7 @@ pub struct Package {
     places: Vec<Place>,
     items: Vec<Item>,
     idx_by_id: HashMap<u32, u16, BuildIdHasher>,
+    rulings: Rulings,
 }
 
 impl Package {
@@ -119,6 +121,7 @@ impl Package {
                 .map(|(idx, item)| (item.item_id, idx))
                 .collect(),
             items,
+            rulings: Rulings::read(exam)?,
         })
     }
 
@@ -126,6 +129,12 @@ impl Package {
     #[must_use]
     pub fn exam_id(&self) -> &str {
         &self.exam_id
+    }
+
+    /// Returns the decisions in force.
+    #[must_use]
+    pub fn rulings(&self) -> &Rulings {
+        &self.rulings
     }
 
     /// Returns the hash of the paper half.

@@ -117,6 +117,8 @@ fn key_name(key: RankingKey) -> &'static str {
         RankingKey::NetTime => "net_time",
         RankingKey::SubmittedAt => "submitted_at",
         RankingKey::FewestAttempts => "fewest_attempts",
+        RankingKey::Prediction => "prediction",
+        RankingKey::PredictionNotAbove => "prediction_not_above",
     }
 }
 

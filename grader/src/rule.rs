@@ -46,6 +46,9 @@ impl Rule {
                 MultipleRule::Unspecified | MultipleRule::AllOrNothing => Self::AllOrNothing,
                 MultipleRule::Ripkey => Self::Ripkey,
                 MultipleRule::PlusMinus => Self::PlusMinus,
+                MultipleRule::Balanced | MultipleRule::EachOption | MultipleRule::Half => {
+                    return None;
+                }
             }),
             ItemType::Unspecified
             | ItemType::Cluster

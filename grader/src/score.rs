@@ -15,6 +15,8 @@ pub struct Score {
     pub quanta: i64,
     /// Items with the full mark.
     pub n_correct: u16,
+    /// Whether it passes; none if the exam has no pass mark.
+    pub passed: Option<bool>,
 }
 
 impl Score {

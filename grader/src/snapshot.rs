@@ -89,6 +89,8 @@ struct RunningRecord {
     slots: Vec<u8>,
     #[prost(uint64, tag = "8")]
     idle_ms: u64,
+    #[prost(uint32, tag = "9")]
+    unit: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -114,6 +116,8 @@ struct FinishedRecord {
     idle_ms: u64,
     #[prost(bool, tag = "10")]
     voided: bool,
+    #[prost(uint32, tag = "11")]
+    unit: u32,
 }
 
 /// Returns the state as bytes.
@@ -244,6 +248,7 @@ fn person_record(person: &Person, areas: &SortedAreas) -> PersonRecord {
             attempt: u32::from(running.attempt),
             area: areas.place(running.area),
             round: running.round,
+            unit: running.unit,
             last_seq: running.last_seq,
             started_at_ms: running.started_at_ms,
             idle_ms: running.idle_ms,
@@ -257,6 +262,7 @@ fn person_record(person: &Person, areas: &SortedAreas) -> PersonRecord {
                 attempt: u32::from(finished.attempt),
                 area: areas.place(finished.area),
                 round: finished.round,
+                unit: finished.unit,
                 ended_by: finished.ended_by.into(),
                 started_at_ms: finished.started_at_ms,
                 idle_ms: finished.idle_ms,
@@ -356,6 +362,7 @@ fn restore_running(package: &Package, areas: &[u16], record: &RunningRecord) -> 
         attempt: u16::try_from(record.attempt).ok()?,
         area: *areas.get(record.area as usize)?,
         round: record.round,
+        unit: record.unit,
         last_seq: record.last_seq,
         started_at_ms: record.started_at_ms,
         idle_ms: record.idle_ms,
@@ -384,6 +391,7 @@ fn restore_finished(package: &Package, areas: &[u16], record: &FinishedRecord) -
         attempt: u16::try_from(record.attempt).ok()?,
         area: *areas.get(record.area as usize)?,
         round: record.round,
+        unit: record.unit,
         ended_by: EndedBy::try_from(record.ended_by).ok()?,
         score: Score::of(package, &chosen),
         started_at_ms: record.started_at_ms,

@@ -68,6 +68,7 @@ impl KeyLayout {
             RankingKey::NetTime => NET_TIME_BITS,
             RankingKey::SubmittedAt => SUBMITTED_AT_BITS,
             RankingKey::FewestAttempts => ATTEMPT_BITS,
+            RankingKey::Prediction | RankingKey::PredictionNotAbove => 0,
         };
         let fields: Vec<_> = ranking.iter().map(|&key| (key, width(key))).collect();
         let bits = fields.iter().map(|field| field.1).sum();
@@ -96,6 +97,7 @@ impl KeyLayout {
                 RankingKey::NetTime => facts.net_time_ms,
                 RankingKey::SubmittedAt => facts.submitted_at_ms,
                 RankingKey::FewestAttempts => u64::from(facts.attempt),
+                RankingKey::Prediction | RankingKey::PredictionNotAbove => 0,
             };
             debug_assert!(
                 u64::BITS - value.leading_zeros() <= bits,
@@ -167,7 +169,9 @@ mod tests {
                 RankingKey::NetTime => (Reverse(0), facts.net_time_ms),
                 RankingKey::SubmittedAt => (Reverse(0), facts.submitted_at_ms),
                 RankingKey::FewestAttempts => (Reverse(0), u64::from(facts.attempt)),
-                RankingKey::Unspecified => unreachable!("never in a rule"),
+                RankingKey::Unspecified
+                | RankingKey::Prediction
+                | RankingKey::PredictionNotAbove => unreachable!("never in a rule"),
             })
             .collect()
     }
