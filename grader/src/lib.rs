@@ -21,6 +21,8 @@ pub mod ruling;
 mod score;
 mod snapshot;
 mod standing;
+mod unit;
+mod prize;
 
 mod error;
 mod id;
@@ -31,7 +33,7 @@ mod fixture;
 
 pub use attempt::{Chosen, Finished};
 pub use error::{Error, Result};
-pub use fold::{Applied, Fold, Row, Standing};
+pub use fold::{Applied, Fold, Place, Row, Standing, View};
 pub use id::{CandidateId, partition_of};
 pub use package::{Item, MAX_OPTIONS, Package};
 pub use quarantine::{Quarantined, Reason};
@@ -41,6 +43,14 @@ pub use ruling::Rulings;
 pub use score::{Score, decimal};
 pub use snapshot::{load, save, state_hash};
 pub use standing::{
+    Of, Scope,
     key::{KeyLayout, RankFacts, SortKey},
     order::Order,
+    rules::{StandingRules, control_candidate},
+};
+pub use prize::{Prize, Winner, winners};
+pub use unit::{
+    Unit, Units,
+    ranking::{Among, UnitFigures, UnitRanking, Unranked},
+    tally::Tally,
 };

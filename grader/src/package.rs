@@ -19,7 +19,7 @@ use crate::{
     id::BuildIdHasher,
     rule::Rule,
     ruling::Rulings,
-    standing::key::KeyLayout,
+    standing::{key::KeyLayout, rules::StandingRules},
 };
 
 /// Most options of an item: letters end at L, and a shown order fits twelve times four bits.
@@ -73,6 +73,7 @@ pub struct Package {
     items: Vec<Item>,
     idx_by_id: HashMap<u32, u16, BuildIdHasher>,
     rulings: Rulings,
+    standing_rules: StandingRules,
 }
 
 impl Package {
@@ -122,6 +123,7 @@ impl Package {
                 .collect(),
             items,
             rulings: Rulings::read(exam)?,
+            standing_rules: StandingRules::load(&spec.exam_id, rules)?,
         })
     }
 
@@ -135,6 +137,12 @@ impl Package {
     #[must_use]
     pub fn rulings(&self) -> &Rulings {
         &self.rulings
+    }
+
+    /// Returns who is ranked with whom, and for what.
+    #[must_use]
+    pub fn standing_rules(&self) -> &StandingRules {
+        &self.standing_rules
     }
 
     /// Returns the hash of the paper half.

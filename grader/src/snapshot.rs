@@ -237,7 +237,7 @@ fn head(fold: &Fold, areas: &SortedAreas) -> Head {
             })
             .collect(),
         n_quarantined: fold.quarantine_lens().collect(),
-        n_persons: fold.n_persons(),
+        n_persons: fold.persons().len() as u64,
     }
 }
 

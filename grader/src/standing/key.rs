@@ -22,6 +22,11 @@ pub(crate) const ATTEMPT_BITS: u32 = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SortKey(u128);
 
+impl SortKey {
+    /// No key is greater.
+    pub const LAST: Self = Self(u128::MAX);
+}
+
 /// What the ranking keys of one attempt are made of.
 #[derive(Clone, Copy, Debug)]
 pub struct RankFacts {
@@ -108,6 +113,28 @@ impl KeyLayout {
         let id = u128::from_be_bytes(*candidate.as_bytes());
         let prefix = id.checked_shr(u128::BITS - self.spare_bits).unwrap_or(0);
         SortKey(tuple << self.spare_bits | prefix)
+    }
+
+    /// Returns the greatest key with the same ranking tuple.
+    #[must_use]
+    pub fn ceiling(&self, key: SortKey) -> SortKey {
+        SortKey(key.0 | !(u128::MAX.checked_shl(self.spare_bits).unwrap_or(0)))
+    }
+
+    /// Returns the key that exactly the attempts with a higher score stand before; none if the rule does not take the
+    /// score first, [`SortKey::LAST`] for a score below all.
+    #[must_use]
+    pub fn score_floor(&self, quanta: i64) -> Option<SortKey> {
+        let &(RankingKey::Score, bits) = self.fields.first()? else {
+            return None;
+        };
+        let missing = i128::from(self.max_quanta) - i128::from(quanta);
+        let unit = i128::from(self.score_unit);
+        // a score between two possible ones is beaten by those from the next possible one on
+        let steps = missing.max(0).unsigned_abs().div_ceil(unit.unsigned_abs());
+        let fits = u128::BITS - steps.leading_zeros() <= bits;
+        let shifted = steps.checked_shl(u128::BITS - bits).unwrap_or(0);
+        Some(if fits { SortKey(shifted) } else { SortKey::LAST })
     }
 
     /// Returns the smallest key with the same ranking tuple: equal for two attempts exactly if they tie.
