@@ -122,7 +122,7 @@ impl Fold {
     }
 
     /// Returns a person's row among the attempts of a window.
-    fn seat(&self, who: u32, window: Window) -> Option<Seat> {
+    pub(super) fn seat(&self, who: u32, window: Window) -> Option<Seat> {
         let person = &self.persons[who as usize];
         let counted = self.counted_in(person, window)?;
         let units = self.package.standing_rules().units();
@@ -198,7 +198,7 @@ impl Fold {
         self.public = cutoff_ms(&self.package).map(|cutoff| self.standings_before(cutoff));
     }
 
-    fn standings_before(&self, before_ms: u64) -> Standings {
+    pub(super) fn standings_before(&self, before_ms: u64) -> Standings {
         let rules = self.package.standing_rules();
         let windows = std::iter::once(None).chain(rules.rounds.iter().copied().map(Some));
         let tables = windows
