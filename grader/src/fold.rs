@@ -660,6 +660,30 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_control_candidate_is_scored_and_stands_nowhere() {
+        let control = crate::control_candidate("thi-thu", 2);
+        let mut log = Log::new(&parts());
+        log.sit(candidate(1), 1, "79", &[], 1_000, EndedBy::Candidate);
+        let without = log.fold();
+        log.sit(control, 1, "01", &[(0, 1)], 1_000, EndedBy::Candidate);
+        log.start(control, 2, "22");
+        log.end(control, 2, 1_000, EndedBy::Deadline);
+        log.reopen(control, 2, 500);
+        let fold = log.fold();
+        assert_eq!(fold.attempt(&control, 1).unwrap().score.quanta, 15_000);
+        assert_eq!(fold.live().counted_attempt(&control, None).unwrap().attempt, 1);
+        assert_eq!(fold.standing(&control), None);
+        assert!(fold.live().places(&control).is_empty());
+        assert_eq!(fold.progress(), without.progress());
+        assert_eq!((fold.n_persons(), fold.n_working(), fold.n_excluded()), (1, 0, 0));
+        assert_eq!((fold.n_ranked(None), fold.n_ranked(Some("01"))), (1, 0));
+        assert_eq!(fold.n_quarantined(), 0);
+        let read = crate::load(&crate::save(&fold), fold.package()).unwrap();
+        assert_eq!(read.progress(), without.progress());
+        assert_eq!(state_hash(&read), state_hash(&fold));
+    }
+
     /// One attempt with one answer is running; the event that comes then cannot be true.
     #[track_caller]
     fn quarantined(attempt: u32, kind: Kind, reason: Reason) {

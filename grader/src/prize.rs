@@ -213,3 +213,200 @@ impl<'fold> Rows<'fold> {
         rows
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proto::exam::v1::{
+        Ended, EndedBy, ExamUnit, ExclusionRuling, Prize as ListedPrize, Round, Ruling, Started,
+        event::Kind, ruling,
+    };
+
+    use super::*;
+    use crate::fixture::{Log, Parts, T0_MS, candidate, ended, parts, started};
+
+    fn listed(name: &str, count: u32, round: u32, group: &str) -> ListedPrize {
+        ListedPrize {
+            name: name.to_owned(),
+            count,
+            round,
+            group: group.to_owned(),
+        }
+    }
+
+    /// Two rounds; unit 5 is of the group A.
+    fn exam(prizes: Vec<ListedPrize>, cap: u32) -> Parts {
+        let mut parts = parts();
+        let rules = parts.rules_mut();
+        rules.rounds.push(Round {
+            round: 2,
+            ..Round::default()
+        });
+        rules.units.push(ExamUnit {
+            unit: 5,
+            group: "A".to_owned(),
+            ..ExamUnit::default()
+        });
+        rules.prizes = prizes;
+        rules.prize_cap = cap;
+        parts
+    }
+
+    /// Everybody sits once, with a paper left blank: (who, round, unit, net time).
+    fn log(parts: &Parts, sat: &[(u8, u32, u32, u64)]) -> Log {
+        let mut log = Log::new(parts);
+        for &(n, round, unit, net_ms) in sat {
+            let before = sat.iter().take_while(|other| **other != (n, round, unit, net_ms));
+            let attempt = 1 + before.filter(|other| other.0 == n).map(|_| 1).sum::<u32>();
+            let start = Started {
+                round,
+                unit,
+                ..started("79")
+            };
+            log.push(candidate(n), attempt, T0_MS, Kind::Started(start));
+            let end: Ended = ended(EndedBy::Candidate, 0, T0_MS + net_ms);
+            log.push(candidate(n), attempt, T0_MS, Kind::Ended(end));
+        }
+        log
+    }
+
+    /// Compares with (prize, rank, who, undecided).
+    #[track_caller]
+    fn check(
+        prizes: Vec<ListedPrize>,
+        cap: u32,
+        sat: &[(u8, u32, u32, u64)],
+        expected: &[(&str, u64, u8, bool)],
+    ) {
+        let fold = log(&exam(prizes, cap), sat).fold();
+        assert_eq!(fold.n_quarantined(), 0);
+        let found: Vec<_> = winners(&fold)
+            .iter()
+            .map(|winner| {
+                let who = winner.row.candidate.as_bytes()[0];
+                (winner.prize.name.as_str(), winner.row.rank, who, winner.undecided)
+            })
+            .collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn prizes_go_down_the_standings() {
+        let sat = [(1, 1, 0, 10), (2, 1, 0, 20), (3, 1, 0, 30), (4, 1, 0, 40)];
+        check(
+            vec![listed("nhất", 1, 0, ""), listed("nhì", 2, 0, "")],
+            1,
+            &sat,
+            &[("nhất", 1, 1, false), ("nhì", 2, 2, false), ("nhì", 3, 3, false)],
+        );
+        check(vec![listed("nhất", 0, 0, "")], 1, &sat, &[]);
+        check(
+            vec![listed("ba", 9, 0, "")],
+            0,
+            &sat[..2],
+            &[("ba", 1, 1, false), ("ba", 2, 2, false)],
+        );
+    }
+
+    #[test]
+    fn who_has_enough_prizes_is_passed_over() {
+        let sat = [(1, 1, 0, 10), (2, 1, 0, 20), (1, 2, 0, 10), (2, 2, 0, 20), (3, 2, 0, 30)];
+        let prizes = || vec![listed("tuần 1", 1, 1, ""), listed("tuần 2", 1, 2, "")];
+        check(
+            prizes(),
+            1,
+            &sat,
+            &[("tuần 1", 1, 1, false), ("tuần 2", 2, 2, false)],
+        );
+        for cap in [0, 2] {
+            check(
+                prizes(),
+                cap,
+                &sat,
+                &[("tuần 1", 1, 1, false), ("tuần 2", 1, 1, false)],
+            );
+        }
+    }
+
+    #[test]
+    fn all_who_tie_for_the_last_place_are_listed() {
+        let sat = [(1, 1, 0, 10), (2, 1, 0, 20), (3, 1, 0, 20), (4, 1, 0, 20), (5, 1, 0, 30)];
+        check(
+            vec![listed("nhất", 2, 0, "")],
+            1,
+            &sat,
+            &[("nhất", 1, 1, false), ("nhất", 2, 2, true), ("nhất", 2, 3, true), ("nhất", 2, 4, true)],
+        );
+        // a tie that the places suffice for needs no decision
+        check(
+            vec![listed("nhất", 3, 0, "")],
+            1,
+            &sat[..3],
+            &[("nhất", 1, 1, false), ("nhất", 2, 2, false), ("nhất", 2, 3, false)],
+        );
+    }
+
+    #[test]
+    fn what_hangs_on_an_open_tie_is_open_too() {
+        let sat = [(1, 1, 0, 10), (2, 1, 0, 10), (3, 1, 0, 20), (4, 1, 0, 30)];
+        let prizes = || vec![listed("nhất", 1, 0, ""), listed("nhì", 1, 0, "")];
+        check(
+            prizes(),
+            1,
+            &sat,
+            &[
+                ("nhất", 1, 1, true),
+                ("nhất", 1, 2, true),
+                ("nhì", 1, 1, true),
+                ("nhì", 1, 2, true),
+                ("nhì", 3, 3, true),
+            ],
+        );
+        // with places enough for everybody, the third is sure of one
+        check(
+            vec![listed("nhất", 1, 0, ""), listed("nhì", 3, 0, "")],
+            1,
+            &sat,
+            &[
+                ("nhất", 1, 1, true),
+                ("nhất", 1, 2, true),
+                ("nhì", 1, 1, true),
+                ("nhì", 1, 2, true),
+                ("nhì", 3, 3, false),
+                ("nhì", 4, 4, true),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_prize_of_a_group_goes_to_the_best_of_the_group() {
+        let sat = [(1, 1, 0, 10), (2, 1, 5, 20), (3, 2, 5, 30), (4, 2, 5, 25)];
+        check(
+            vec![listed("khối A", 1, 0, "A"), listed("khối A, tuần 2", 1, 2, "A")],
+            1,
+            &sat,
+            &[("khối A", 1, 2, false), ("khối A, tuần 2", 1, 4, false)],
+        );
+    }
+
+    #[test]
+    fn who_is_left_out_wins_nothing() {
+        let mut parts = exam(vec![listed("nhất", 1, 0, "")], 0);
+        let ruling = Ruling {
+            kind: Some(ruling::Kind::Exclusion(ExclusionRuling {
+                candidates: vec![candidate(1).as_bytes().to_vec().into()],
+            })),
+            ..Ruling::default()
+        };
+        crate::ruling::append(&mut parts.exam, ruling);
+        let fold = log(&parts, &[(1, 1, 0, 10), (2, 1, 0, 20)]).fold();
+        let won: Vec<_> = winners(&fold).iter().map(|winner| winner.row.candidate).collect();
+        assert_eq!((won, fold.n_excluded()), (vec![candidate(2)], 1));
+    }
+
+    #[test]
+    fn a_prize_of_a_round_or_group_that_is_not_there_is_refused() {
+        assert!(exam(vec![listed("x", 1, 2, "A")], 1).load().is_ok());
+        assert!(exam(vec![listed("x", 1, 3, "")], 1).load().is_err());
+        assert!(exam(vec![listed("x", 1, 0, "B")], 1).load().is_err());
+    }
+}

@@ -224,6 +224,35 @@ mod tests {
     }
 
     #[test]
+    fn the_floor_of_a_score_lies_behind_exactly_the_higher_scores() {
+        let ranking = [RankingKey::Score, RankingKey::NetTime];
+        let layout = KeyLayout::new(&ranking, 100_000, 2_500, 40).unwrap();
+        let key = |quanta: i64| {
+            let facts = RankFacts {
+                quanta,
+                n_correct: 0,
+                net_time_ms: 0,
+                submitted_at_ms: 0,
+                attempt: 1,
+            };
+            layout.pack(&facts, &CandidateId::from([0; 16]))
+        };
+        for asked in [100_001, 100_000, 99_999, 50_000, 49_999, 2_501, 2_500, 1, 0] {
+            let floor = layout.score_floor(asked).unwrap();
+            for quanta in (0..=100_000).step_by(2_500) {
+                assert_eq!(key(quanta) < floor, quanta > asked, "{quanta} {asked}");
+            }
+        }
+        assert_eq!(layout.score_floor(-2_500 * 100), Some(SortKey::LAST));
+        assert_eq!(layout.score_floor(i64::MIN), Some(SortKey::LAST));
+        let (low, high) = (key(5_000), layout.ceiling(key(5_000)));
+        assert!(low <= high && layout.floor(high) == low && high < key(2_500));
+        assert_eq!(layout.ceiling(high), high);
+        let other = KeyLayout::new(&ranking[1..], 100_000, 2_500, 40).unwrap();
+        assert_eq!(other.score_floor(0), None);
+    }
+
+    #[test]
     fn the_widest_useful_exam_fits() {
         // 100 items, 100 points in quarters, key counts up to 12: L = 27,720
         KeyLayout::new(&ALL, 100 * 10_000 * 27_720, 2_500, 100).unwrap();

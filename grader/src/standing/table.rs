@@ -140,3 +140,60 @@ fn at(orders: &mut Vec<Order>, at: u16) -> &mut Order {
     }
     &mut orders[at]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id_of(who: u32) -> CandidateId {
+        let mut id = [0; 16];
+        id[..4].copy_from_slice(&who.wrapping_mul(0x9e37_79b9).to_be_bytes());
+        CandidateId::from(id)
+    }
+
+    fn spot(who: u32) -> Spot {
+        let scattered = who.wrapping_mul(2_654_435_761).rotate_left(13) ^ who;
+        Spot {
+            key: super::super::key::SortKey::raw(u128::from(scattered) << 90),
+            who,
+            area: u16::try_from(scattered % 34).unwrap(),
+            unit: Spot::NO_UNIT,
+        }
+    }
+
+    impl Table {
+        fn room(&self) -> usize {
+            let lists = [&self.areas, &self.units, &self.blocks, &self.groups];
+            let heads: usize = lists.iter().map(|list| list.capacity() * size_of::<Order>()).sum();
+            let orders = lists.into_iter().flatten();
+            heads + self.country.room() + orders.map(Order::room).sum::<usize>()
+        }
+    }
+
+    #[test]
+    fn a_candidate_takes_at_most_64_bytes_in_country_and_area() {
+        let n_rows = 500_000;
+        let units = Units::default();
+        let mut grown = Table::new(&units);
+        for who in 0..n_rows {
+            grown.insert(&spot(who), &units, &id_of);
+        }
+        let built = Table::build((0..n_rows).map(spot).collect(), &units, &id_of);
+        for table in [&grown, &built] {
+            let bytes_each = table.room().div_ceil(n_rows as usize);
+            assert!((40..=64).contains(&bytes_each), "{bytes_each} bytes a row");
+            assert!(table.units.is_empty() && table.blocks.is_empty() && table.groups.is_empty());
+        }
+        // moving everybody leaves no room behind that grows
+        for who in 0..n_rows {
+            grown.remove(&spot(who), &units, &id_of);
+            let moved = Spot {
+                area: (spot(who).area + 1) % 34,
+                ..spot(who)
+            };
+            grown.insert(&moved, &units, &id_of);
+        }
+        let bytes_each = grown.room().div_ceil(n_rows as usize);
+        assert!((40..=64).contains(&bytes_each), "{bytes_each} bytes a row");
+    }
+}
