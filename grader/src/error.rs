@@ -68,6 +68,9 @@ pub enum Error {
         /// Number of the item.
         item_id: u32,
     },
+    /// Dropped items stretch the others' scores, which is defined for items of equal weight only.
+    #[error("items cannot be dropped from an exam whose items have weights")]
+    DroppedWithWeights,
     /// Marks times key counts leave 64 bits.
     #[error("the marks need more than 64 bits of quanta")]
     QuantaOverflow,

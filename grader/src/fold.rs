@@ -5,17 +5,19 @@
 //! Invariant: counts, standings and finished attempts agree after every entry. Start at [`Fold::apply`].
 
 mod read;
+mod regrade;
 mod restore;
 mod seats;
 mod view;
+
 #[cfg(test)]
 mod oracle;
 
 use std::{collections::HashMap, sync::Arc};
 
-use proto::exam::v1::{
-    Answered, Ended, Event, LogEntry, Reopened, Resumed, Started, event::Kind,
-};
+use proto::exam::v1::{Answered, Ended, Event, LogEntry, Reopened, Resumed, Started, event::Kind};
+use seats::Sitting;
+pub use view::{Place, View};
 
 use crate::{
     attempt::{Finished, Running},
@@ -26,8 +28,6 @@ use crate::{
     quarantine::{Quarantine, Reason},
     standing::{Standings, rules::Class},
 };
-use seats::Sitting;
-pub use view::{Place, View};
 
 /// What became of a log entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,8 +76,6 @@ pub struct Fold {
     live: Standings,
     /// What the public sees while the board is frozen.
     public: Option<Standings>,
-    /// Persons left out of the standings who would have a row.
-    n_excluded: u64,
     n_controls: u64,
     quarantine: Quarantine,
     n_answers: u64,
@@ -118,7 +116,6 @@ impl Fold {
             counts: Counts::new(package.registered()),
             live,
             public,
-            n_excluded: 0,
             n_controls: 0,
             quarantine: Quarantine::new(n_partitions),
             n_answers: 0,
@@ -557,7 +554,12 @@ mod tests {
         let fold = log.fold();
         let attempt = fold.attempt(&who, 1).unwrap();
         assert_eq!((attempt.score.quanta, attempt.score.n_correct), (45_000, 2));
-        let chosen: Vec<u16> = attempt.chosen.iter().map(|chosen| chosen.options).collect();
+        let chosen: Vec<u16> = attempt
+            .answers
+            .chosen
+            .iter()
+            .map(|chosen| chosen.options)
+            .collect();
         assert_eq!(chosen, [0, 0b0010, 0, 0, 0b00011, 0]);
         assert_eq!(fold.n_answers(), 5);
     }
@@ -672,11 +674,17 @@ mod tests {
         log.reopen(control, 2, 500);
         let fold = log.fold();
         assert_eq!(fold.attempt(&control, 1).unwrap().score.quanta, 15_000);
-        assert_eq!(fold.live().counted_attempt(&control, None).unwrap().attempt, 1);
+        assert_eq!(
+            fold.live().counted_attempt(&control, None).unwrap().attempt,
+            1
+        );
         assert_eq!(fold.standing(&control), None);
         assert!(fold.live().places(&control).is_empty());
         assert_eq!(fold.progress(), without.progress());
-        assert_eq!((fold.n_persons(), fold.n_working(), fold.n_excluded()), (1, 0, 0));
+        assert_eq!(
+            (fold.n_persons(), fold.n_working(), fold.n_excluded()),
+            (1, 0, 0)
+        );
         assert_eq!((fold.n_ranked(None), fold.n_ranked(Some("01"))), (1, 0));
         assert_eq!(fold.n_quarantined(), 0);
         let read = crate::load(&crate::save(&fold), fold.package()).unwrap();

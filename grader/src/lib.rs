@@ -13,7 +13,9 @@ mod package;
 mod fold;
 
 mod attempt;
+pub mod correction;
 mod counts;
+mod prize;
 mod quarantine;
 mod result;
 mod rule;
@@ -22,7 +24,6 @@ mod score;
 mod snapshot;
 mod standing;
 mod unit;
-mod prize;
 
 mod error;
 mod id;
@@ -31,16 +32,17 @@ pub mod service;
 #[cfg(test)]
 mod fixture;
 
-pub use attempt::{Chosen, Finished};
+pub use attempt::{Answers, Chosen, Finished};
 pub use error::{Error, Result};
 pub use fold::{Applied, Fold, Place, Row, Standing, View};
 pub use id::{CandidateId, partition_of};
 pub use package::{Item, MAX_OPTIONS, Package};
+pub use prize::{Prize, Winner, winners};
 pub use quarantine::{Quarantined, Reason};
 pub use result::{ResultFile, result_file};
-pub use rule::{Rule, Share};
+pub use rule::{Given, Share};
 pub use ruling::Rulings;
-pub use score::{Score, decimal};
+pub use score::{Grade, Score, decimal};
 pub use snapshot::{load, save, state_hash};
 pub use standing::{
     Of, Scope,
@@ -48,7 +50,6 @@ pub use standing::{
     order::Order,
     rules::{StandingRules, control_candidate},
 };
-pub use prize::{Prize, Winner, winners};
 pub use unit::{
     Unit, Units,
     ranking::{Among, UnitFigures, UnitRanking, Unranked},

@@ -166,10 +166,7 @@ fn give<'fold>(
                 undecided: *may == MayHave::Perhaps || n_possible > count,
             });
         }
-        n_certain += tied
-            .iter()
-            .filter(|(may, _)| *may == MayHave::Yes)
-            .count() as u64;
+        n_certain += tied.iter().filter(|(may, _)| *may == MayHave::Yes).count() as u64;
     }
 }
 
@@ -204,7 +201,10 @@ impl<'fold> Rows<'fold> {
     fn next_rank(&mut self) -> Vec<Row<'fold>> {
         let mut rows = Vec::new();
         while let Some(row) = self.peek() {
-            if rows.last().is_some_and(|last: &Row<'_>| last.rank != row.rank) {
+            if rows
+                .last()
+                .is_some_and(|last: &Row<'_>| last.rank != row.rank)
+            {
                 break;
             }
             self.ahead.pop_front();
@@ -255,7 +255,9 @@ mod tests {
     fn log(parts: &Parts, sat: &[(u8, u32, u32, u64)]) -> Log {
         let mut log = Log::new(parts);
         for &(n, round, unit, net_ms) in sat {
-            let before = sat.iter().take_while(|other| **other != (n, round, unit, net_ms));
+            let before = sat
+                .iter()
+                .take_while(|other| **other != (n, round, unit, net_ms));
             let attempt = 1 + before.filter(|other| other.0 == n).map(|_| 1).sum::<u32>();
             let start = Started {
                 round,
@@ -283,7 +285,12 @@ mod tests {
             .iter()
             .map(|winner| {
                 let who = winner.row.candidate.as_bytes()[0];
-                (winner.prize.name.as_str(), winner.row.rank, who, winner.undecided)
+                (
+                    winner.prize.name.as_str(),
+                    winner.row.rank,
+                    who,
+                    winner.undecided,
+                )
             })
             .collect();
         assert_eq!(found, expected);
@@ -296,7 +303,11 @@ mod tests {
             vec![listed("nhất", 1, 0, ""), listed("nhì", 2, 0, "")],
             1,
             &sat,
-            &[("nhất", 1, 1, false), ("nhì", 2, 2, false), ("nhì", 3, 3, false)],
+            &[
+                ("nhất", 1, 1, false),
+                ("nhì", 2, 2, false),
+                ("nhì", 3, 3, false),
+            ],
         );
         check(vec![listed("nhất", 0, 0, "")], 1, &sat, &[]);
         check(
@@ -309,7 +320,13 @@ mod tests {
 
     #[test]
     fn who_has_enough_prizes_is_passed_over() {
-        let sat = [(1, 1, 0, 10), (2, 1, 0, 20), (1, 2, 0, 10), (2, 2, 0, 20), (3, 2, 0, 30)];
+        let sat = [
+            (1, 1, 0, 10),
+            (2, 1, 0, 20),
+            (1, 2, 0, 10),
+            (2, 2, 0, 20),
+            (3, 2, 0, 30),
+        ];
         let prizes = || vec![listed("tuần 1", 1, 1, ""), listed("tuần 2", 1, 2, "")];
         check(
             prizes(),
@@ -329,19 +346,34 @@ mod tests {
 
     #[test]
     fn all_who_tie_for_the_last_place_are_listed() {
-        let sat = [(1, 1, 0, 10), (2, 1, 0, 20), (3, 1, 0, 20), (4, 1, 0, 20), (5, 1, 0, 30)];
+        let sat = [
+            (1, 1, 0, 10),
+            (2, 1, 0, 20),
+            (3, 1, 0, 20),
+            (4, 1, 0, 20),
+            (5, 1, 0, 30),
+        ];
         check(
             vec![listed("nhất", 2, 0, "")],
             1,
             &sat,
-            &[("nhất", 1, 1, false), ("nhất", 2, 2, true), ("nhất", 2, 3, true), ("nhất", 2, 4, true)],
+            &[
+                ("nhất", 1, 1, false),
+                ("nhất", 2, 2, true),
+                ("nhất", 2, 3, true),
+                ("nhất", 2, 4, true),
+            ],
         );
         // a tie that the places suffice for needs no decision
         check(
             vec![listed("nhất", 3, 0, "")],
             1,
             &sat[..3],
-            &[("nhất", 1, 1, false), ("nhất", 2, 2, false), ("nhất", 2, 3, false)],
+            &[
+                ("nhất", 1, 1, false),
+                ("nhất", 2, 2, false),
+                ("nhất", 2, 3, false),
+            ],
         );
     }
 
@@ -381,7 +413,10 @@ mod tests {
     fn a_prize_of_a_group_goes_to_the_best_of_the_group() {
         let sat = [(1, 1, 0, 10), (2, 1, 5, 20), (3, 2, 5, 30), (4, 2, 5, 25)];
         check(
-            vec![listed("khối A", 1, 0, "A"), listed("khối A, tuần 2", 1, 2, "A")],
+            vec![
+                listed("khối A", 1, 0, "A"),
+                listed("khối A, tuần 2", 1, 2, "A"),
+            ],
             1,
             &sat,
             &[("khối A", 1, 2, false), ("khối A, tuần 2", 1, 4, false)],
@@ -399,7 +434,10 @@ mod tests {
         };
         crate::ruling::append(&mut parts.exam, ruling);
         let fold = log(&parts, &[(1, 1, 0, 10), (2, 1, 0, 20)]).fold();
-        let won: Vec<_> = winners(&fold).iter().map(|winner| winner.row.candidate).collect();
+        let won: Vec<_> = winners(&fold)
+            .iter()
+            .map(|winner| winner.row.candidate)
+            .collect();
         assert_eq!((won, fold.n_excluded()), (vec![candidate(2)], 1));
     }
 

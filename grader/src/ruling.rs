@@ -30,6 +30,10 @@ pub struct Rulings {
     pub n_on_result: u32,
     /// Hash of the last of them.
     pub last_on_result: Option<[u8; 32]>,
+    /// Number of all rulings.
+    pub n_all: u32,
+    /// Hash of the last one.
+    pub last: Option<[u8; 32]>,
 }
 
 impl Rulings {
@@ -57,7 +61,9 @@ impl Rulings {
                 .then_some(())
                 .ok_or(Error::RulingInvalid { number })?;
             previous = Some(hash);
+            rulings.n_all = number;
         }
+        rulings.last = previous;
         Ok(rulings)
     }
 

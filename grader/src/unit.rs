@@ -211,7 +211,9 @@ fn parents(listed: &[ExamUnit]) -> Result<Vec<Option<usize>>> {
             return Err(invalid("0 stands for no unit"));
         }
         if unit.group.chars().count() > MAX_GROUP_CHARS {
-            return Err(invalid("the name of its group is longer than 40 characters"));
+            return Err(invalid(
+                "the name of its group is longer than 40 characters",
+            ));
         }
         n_expected = n_expected
             .checked_add(unit.head_count)

@@ -90,7 +90,10 @@ fn exclude(parts: &mut Parts, persons: &[CandidateId]) {
     let mut ids: Vec<_> = persons.iter().map(|id| id.as_bytes().to_vec()).collect();
     ids.sort();
     let candidates = ids.into_iter().map(Into::into).collect();
-    rule(parts, ruling::Kind::Exclusion(ExclusionRuling { candidates }));
+    rule(
+        parts,
+        ruling::Kind::Exclusion(ExclusionRuling { candidates }),
+    );
 }
 
 fn board(parts: &mut Parts, state: BoardState) {
@@ -112,8 +115,14 @@ impl Case {
         rules.ranking = match rng.random_range(0..4) {
             0 => vec![RankingKey::Score.into()],
             1 => vec![RankingKey::Score.into(), RankingKey::NetTime.into()],
-            2 => vec![RankingKey::CorrectCount.into(), RankingKey::SubmittedAt.into()],
-            _ => vec![RankingKey::NetTime.into(), RankingKey::FewestAttempts.into()],
+            2 => vec![
+                RankingKey::CorrectCount.into(),
+                RankingKey::SubmittedAt.into(),
+            ],
+            _ => vec![
+                RankingKey::NetTime.into(),
+                RankingKey::FewestAttempts.into(),
+            ],
         };
         rules.unit_ranking = [vec![], vec![2, 4], vec![3, 5, 1]][rng.random_range(0..3)].clone();
         rules.unit_threshold_percent = [0, 34][rng.random_range(0..2)];
@@ -130,7 +139,12 @@ impl Case {
         let mut log = Log::new(&parts);
         let mut actors: Vec<Actor> = (0..n_persons).map(|n| Actor::new(person(n))).collect();
         actors.push(Actor::new(control_candidate("thi-thu", 1)));
-        let rounds: Vec<u32> = parts.rules_mut().rounds.iter().map(|round| round.round).collect();
+        let rounds: Vec<u32> = parts
+            .rules_mut()
+            .rounds
+            .iter()
+            .map(|round| round.round)
+            .collect();
         for _ in 0..u32::from(n_persons) * 14 {
             let at = rng.random_range(0..actors.len());
             actors[at].step(&mut log, &rounds, &mut rng);
@@ -138,7 +152,9 @@ impl Case {
         let listed = units();
         let numbers = listed.iter().map(|unit| unit.unit).chain(SAT_IN);
         Self {
-            lineages: numbers.map(|number| (number, lineage(&listed, number))).collect(),
+            lineages: numbers
+                .map(|number| (number, lineage(&listed, number)))
+                .collect(),
             parts,
             log,
         }
@@ -179,10 +195,20 @@ impl Actor {
         if self.running && what < 10 {
             self.running = false;
             let net_ms = rng.random_range(1..4) * 1_000;
-            log.end(self.who, self.attempt, self.gone_ms + net_ms, EndedBy::Candidate);
+            log.end(
+                self.who,
+                self.attempt,
+                self.gone_ms + net_ms,
+                EndedBy::Candidate,
+            );
         } else if self.running {
             let position = rng.random_range(0..6);
-            log.answer(self.who, self.attempt, position, 1 << rng.random_range(0..4));
+            log.answer(
+                self.who,
+                self.attempt,
+                position,
+                1 << rng.random_range(0..4),
+            );
         } else if self.attempt > 0 && what < 8 {
             let attempt = rng.random_range(1..=self.attempt);
             let kind = match what {
@@ -229,7 +255,9 @@ fn lineage(listed: &[ExamUnit], number: u32) -> Lineage {
     let mut chain = std::iter::successors(find(number), |unit| find(unit.parent));
     Lineage {
         units: chain.clone().map(|unit| unit.unit).collect(),
-        group: chain.find(|unit| !unit.group.is_empty()).map(|unit| unit.group.clone()),
+        group: chain
+            .find(|unit| !unit.group.is_empty())
+            .map(|unit| unit.group.clone()),
     }
 }
 
@@ -251,7 +279,10 @@ impl Case {
         before_ms: u64,
     ) -> Vec<(CandidateId, &'a Finished)> {
         let excluded = self.excluded();
-        let ranked = fold.persons.iter().filter(|person| !excluded.contains(&person.id));
+        let ranked = fold
+            .persons
+            .iter()
+            .filter(|person| !excluded.contains(&person.id));
         let counted = ranked.filter_map(|person| {
             let attempts = person.finished.iter().filter(|attempt| {
                 !attempt.voided
@@ -278,7 +309,9 @@ impl Case {
             .collect();
         rows.sort();
         let rank = |tuple: &Vec<i128>| 1 + rows.iter().filter(|row| row.0 < *tuple).count() as u64;
-        rows.iter().map(|row| (rank(&row.0), row.1, row.2)).collect()
+        rows.iter()
+            .map(|row| (rank(&row.0), row.1, row.2))
+            .collect()
     }
 
     /// Says which scope differs from a full sort, if one does.
@@ -376,9 +409,9 @@ proptest! {
         for entry in first {
             fold.apply_entry(entry).unwrap();
         }
-        fold.adopt(frozen).unwrap();
+        let mut fold = fold.graded_by(&frozen).unwrap();
         prop_assert!(fold.is_frozen());
-        fold.adopt(Arc::clone(&case.log.package)).unwrap();
+        fold = fold.graded_by(&case.log.package).unwrap();
         for entry in rest {
             fold.apply_entry(entry).unwrap();
         }
@@ -448,8 +481,14 @@ impl Case {
         (
             counted.len() as u64,
             attempts.count() as u64,
-            counted.iter().map(|row| i128::from(row.1.score.quanta)).sum(),
-            counted.iter().filter(|row| row.1.score.passed == Some(true)).count() as u64,
+            counted
+                .iter()
+                .map(|row| i128::from(row.1.score.quanta))
+                .sum(),
+            counted
+                .iter()
+                .filter(|row| row.1.score.passed == Some(true))
+                .count() as u64,
             heads.map(|unit| unit.head_count).sum(),
         )
     }
@@ -484,10 +523,34 @@ impl Case {
                 (Among::Below(1), vec![2, 3]),
                 (Among::Below(2), (100..170).collect()),
                 (Among::Below(6), vec![]),
-                (Among::Group { name: "A", level: None }, vec![2, 5]),
-                (Among::Group { name: "B", level: None }, vec![3, 7, 101_000]),
-                (Among::Group { name: "B", level: Some(2) }, vec![4]),
-                (Among::Group { name: "C", level: None }, vec![]),
+                (
+                    Among::Group {
+                        name: "A",
+                        level: None,
+                    },
+                    vec![2, 5],
+                ),
+                (
+                    Among::Group {
+                        name: "B",
+                        level: None,
+                    },
+                    vec![3, 7, 101_000],
+                ),
+                (
+                    Among::Group {
+                        name: "B",
+                        level: Some(2),
+                    },
+                    vec![4],
+                ),
+                (
+                    Among::Group {
+                        name: "C",
+                        level: None,
+                    },
+                    vec![],
+                ),
             ] {
                 let ranking = fold.live().unit_ranking(round, among)?;
                 let all = ranking.ranked.iter().map(|row| row.1);
@@ -499,19 +562,29 @@ impl Case {
                     .iter()
                     .map(|(_, figures)| self.sort_key(plain(figures)))
                     .collect();
-                let ranks_agree = ranking.ranked.iter().zip(&ranked).all(|((rank, figures), key)| {
-                    let n_better = ranked.iter().filter(|other| *other < key).count() as u64;
-                    *rank == 1 + n_better
-                        && plain(figures) == self.plain_figures(fold, round, figures.unit.number)
-                });
+                let ranks_agree =
+                    ranking
+                        .ranked
+                        .iter()
+                        .zip(&ranked)
+                        .all(|((rank, figures), key)| {
+                            let n_better =
+                                ranked.iter().filter(|other| *other < key).count() as u64;
+                            *rank == 1 + n_better
+                                && plain(figures)
+                                    == self.plain_figures(fold, round, figures.unit.number)
+                        });
                 let why_agrees = ranking.unranked.iter().all(|(why, figures)| {
                     let figures = self.plain_figures(fold, round, figures.unit.number);
                     Some(*why) == self.why_unranked(figures)
                 });
-                let none_missing = ranking.ranked.iter().all(|(_, figures)| {
-                    self.why_unranked(plain(figures)).is_none()
-                });
-                let sorted = ranking.ranked.is_sorted_by_key(|(rank, figures)| (*rank, figures.unit.number));
+                let none_missing = ranking
+                    .ranked
+                    .iter()
+                    .all(|(_, figures)| self.why_unranked(plain(figures)).is_none());
+                let sorted = ranking
+                    .ranked
+                    .is_sorted_by_key(|(rank, figures)| (*rank, figures.unit.number));
                 if found != numbers || !(ranks_agree && why_agrees && none_missing && sorted) {
                     return Some(format!("{round:?} {among:?}: {ranking:?}"));
                 }
@@ -536,7 +609,13 @@ impl Case {
 
 fn plain(figures: &UnitFigures<'_>) -> PlainFigures {
     let tally = figures.tally;
-    (tally.persons, tally.attempts, tally.quanta, tally.passed, figures.head_count)
+    (
+        tally.persons,
+        tally.attempts,
+        tally.quanta,
+        tally.passed,
+        figures.head_count,
+    )
 }
 
 #[test]
@@ -552,8 +631,13 @@ fn the_check_of_scopes_sees_a_row_that_is_missing_doubled_or_elsewhere() {
             let mut fold = case.log.fold();
             let who = fold.idx_by_id[&row.1];
             let round = (table > 0).then(|| case.rules().rounds[table - 1].round);
-            let window = super::seats::Window { round, before_ms: u64::MAX };
-            let Some(seat) = fold.seat(who, window) else { continue };
+            let window = super::seats::Window {
+                round,
+                before_ms: u64::MAX,
+            };
+            let Some(seat) = fold.seat(who, window) else {
+                continue;
+            };
             let ids: Vec<_> = fold.persons.iter().map(|person| person.id).collect();
             let id_of = |who: u32| ids[who as usize];
             fold.live.replace(table, Some(seat), None, units, &id_of);
@@ -561,7 +645,10 @@ fn the_check_of_scopes_sees_a_row_that_is_missing_doubled_or_elsewhere() {
             let mut moved = seat;
             moved.spot.unit = units.place(160).unwrap();
             fold.live.replace(table, None, Some(moved), units, &id_of);
-            assert!(case.differs(&fold).is_some(), "a row of another unit must be seen");
+            assert!(
+                case.differs(&fold).is_some(),
+                "a row of another unit must be seen"
+            );
             assert!(table > 0 || case.units_differ(&fold).is_some());
             n_seen += 1;
         }
@@ -601,6 +688,9 @@ fn random_logs_reach_all_that_is_checked() {
         n_public += u64::from(fold.is_frozen()) * fold.public().n_ranked(Of::Country.overall());
     }
     for n in [n_rows, n_public, n_excluded, n_round, n_block] {
-        assert!(n > 20, "{n_rows} {n_public} {n_excluded} {n_round} {n_block}");
+        assert!(
+            n > 20,
+            "{n_rows} {n_public} {n_excluded} {n_round} {n_block}"
+        );
     }
 }

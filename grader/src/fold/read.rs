@@ -7,6 +7,7 @@ use proto::exam::v1::AreaProgress;
 use super::{Fold, Person, Row, Standing};
 use crate::{
     attempt::Finished,
+    correction::Place,
     counts,
     id::CandidateId,
     package::Package,
@@ -39,12 +40,6 @@ impl Fold {
         self.persons.len() as u64 - self.n_controls
     }
 
-    /// Returns the number of persons who are left out of the standings by a ruling and would have a row.
-    #[must_use]
-    pub fn n_excluded(&self) -> u64 {
-        self.n_excluded
-    }
-
     /// Returns the number of attempts that are running.
     #[must_use]
     pub fn n_working(&self) -> u64 {
@@ -60,6 +55,16 @@ impl Fold {
     /// Returns the first entries kept aside of each partition, by partition and position.
     pub fn quarantined(&self) -> impl Iterator<Item = Quarantined> + '_ {
         self.quarantine.iter()
+    }
+
+    /// Returns the number of persons left out by a decision who would have a row.
+    #[must_use]
+    pub fn n_excluded(&self) -> u64 {
+        let listed = self.package.rulings().excluded.iter();
+        let persons = listed.filter_map(|id| self.person(id));
+        persons
+            .filter(|person| person.class == Class::Excluded && person.counted().is_some())
+            .count() as u64
     }
 
     /// Returns the counts of the country and of its areas by code.
@@ -102,7 +107,9 @@ impl Fold {
     /// Sorts all ranked persons by (ranking tuple, candidate id), each with the tuple and the number of the area; the
     /// orders that are kept live are not asked, so a result is a second way to the same standings.
     pub(crate) fn rows(&self) -> impl Iterator<Item = (SortKey, u16, Row<'_>)> {
-        let ranked = (0u32..).zip(&self.persons).filter(|(_, person)| person.class == Class::Ranked);
+        let ranked = (0u32..)
+            .zip(&self.persons)
+            .filter(|(_, person)| person.class == Class::Ranked);
         let mut rows: Vec<(SortKey, u32)> = ranked
             .filter_map(|(who, person)| Some((self.key(person, person.counted()?), who)))
             .collect();
@@ -119,6 +126,33 @@ impl Fold {
             };
             Some((self.package.layout().floor(key), counted.area, row))
         })
+    }
+
+    /// Returns where every person stands nationwide, by the number of the person here.
+    pub(crate) fn places(&self) -> Vec<Option<Place>> {
+        let mut places = vec![None; self.persons.len()];
+        let layout = self.package.layout();
+        let (mut rank, mut tuple) = (0, None);
+        for (n_before, (key, who)) in (0..).zip(self.live.table(0).country().iter_from(0)) {
+            let floor = layout.floor(key);
+            if tuple != Some(floor) {
+                (rank, tuple) = (n_before + 1, Some(floor));
+            }
+            let counted = self.persons[who as usize].counted();
+            places[who as usize] = counted.map(|counted| Place::of(rank, counted));
+        }
+        places
+    }
+
+    /// Returns the id of a person by its number here.
+    pub(crate) fn id_of(&self, who: u32) -> CandidateId {
+        self.persons[who as usize].id
+    }
+
+    /// Returns the area of a person's counted attempt.
+    pub(crate) fn area_of(&self, who: u32) -> Option<&str> {
+        let counted = self.persons[who as usize].counted()?;
+        Some(self.counts.code(counted.area))
     }
 
     pub(super) fn person(&self, candidate: &CandidateId) -> Option<&Person> {

@@ -6,7 +6,6 @@ use super::{Fold, Person};
 use crate::{
     attempt::{Finished, Running},
     id::{CandidateId, partition_of},
-    error::{Error, Result},
     package::Package,
     quarantine::Quarantined,
     standing::rules::Class,
@@ -77,38 +76,5 @@ impl Fold {
         if let Some(running) = running {
             self.counts.attempt_started(running.area);
         }
-    }
-
-    pub(crate) fn restore_standings(&mut self) {
-        self.build_standings();
-    }
-
-    /// Goes over to later rulings on the same exam and key: who is left out, what was predicted, what is shown. All
-    /// standings are built anew from the attempts, in about a second for ten million persons; if only the board has
-    /// changed, the public ones alone.
-    ///
-    /// # Errors
-    /// [`Error::SnapshotOfOtherPackage`] if the package has other halves: nothing has changed.
-    pub fn adopt(&mut self, package: Arc<Package>) -> Result<()> {
-        let (old, new) = (&self.package, &package);
-        if old.exam_id() != new.exam_id()
-            || old.paper_hash() != new.paper_hash()
-            || old.key_hash() != new.key_hash()
-        {
-            return Err(Error::SnapshotOfOtherPackage);
-        }
-        let same = old.rulings().excluded == new.rulings().excluded
-            && old.rulings().prediction == new.rulings().prediction;
-        self.package = package;
-        if same {
-            self.build_public();
-            return Ok(());
-        }
-        for who in 0..self.persons.len() {
-            self.persons[who].class = self.class(&self.persons[who].id);
-            self.choose_counted(u32::try_from(who).expect("persons are counted by 32 bits"));
-        }
-        self.build_standings();
-        Ok(())
     }
 }

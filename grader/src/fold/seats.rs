@@ -60,23 +60,12 @@ type Seats = [Option<Seat>; 2];
 
 impl Fold {
     /// Changes a person's attempts by one sitting, and moves the person wherever that changes the standings.
-    pub(super) fn change(
-        &mut self,
-        who: u32,
-        sitting: Sitting,
-        change: impl FnOnce(&mut Person),
-    ) {
-        let class = self.persons[who as usize].class;
-        let had_row = self.persons[who as usize].counted().is_some();
-        let old = (class == Class::Ranked).then(|| self.seats_and_attempt(who, sitting));
+    pub(super) fn change(&mut self, who: u32, sitting: Sitting, change: impl FnOnce(&mut Person)) {
+        let is_ranked = self.persons[who as usize].class == Class::Ranked;
+        let old = is_ranked.then(|| self.seats_and_attempt(who, sitting));
         change(&mut self.persons[who as usize]);
         self.choose_counted(who);
         let Some((old_live, old_public, had_attempt)) = old else {
-            let has_row = self.persons[who as usize].counted().is_some();
-            if class == Class::Excluded {
-                self.n_excluded += u64::from(has_row);
-                self.n_excluded -= u64::from(had_row);
-            }
             return;
         };
         let (new_live, new_public, has_attempt) = self.seats_and_attempt(who, sitting);
@@ -186,15 +175,8 @@ impl Fold {
     }
 
     /// Sorts all persons anew into the live standings and, while the board is frozen, into the public ones.
-    pub(super) fn build_standings(&mut self) {
-        let excluded = |person: &&Person| person.class == Class::Excluded;
-        let left_out = self.persons.iter().filter(excluded);
-        self.n_excluded = left_out.filter(|person| person.counted().is_some()).count() as u64;
+    pub(crate) fn build_standings(&mut self) {
         self.live = self.standings_before(NEVER_MS);
-        self.build_public();
-    }
-
-    pub(super) fn build_public(&mut self) {
         self.public = cutoff_ms(&self.package).map(|cutoff| self.standings_before(cutoff));
     }
 
@@ -210,8 +192,8 @@ impl Fold {
     fn table(&self, window: Window) -> Table {
         let units = self.package.standing_rules().units();
         let n_persons = u32::try_from(self.persons.len()).expect("persons are counted by 32 bits");
-        let ranked = (0..n_persons)
-            .filter(|&who| self.persons[who as usize].class == Class::Ranked);
+        let ranked =
+            (0..n_persons).filter(|&who| self.persons[who as usize].class == Class::Ranked);
         let seats = ranked.filter_map(|who| self.seat(who, window));
         let rows = seats.map(|seat| seat.spot).collect();
         let mut table = Table::build(rows, units, &|who| self.persons[who as usize].id);

@@ -6,7 +6,10 @@
 //! ones go. A final board shows the live standings; they still follow the log, so who makes a result final reads it
 //! at fixed positions. Source: docs/FORMATS.md sections 5 and 11.
 
-use super::{Fold, Person, Row, Standing, seats::{Window, id_of}};
+use super::{
+    Fold, Person, Row, Standing,
+    seats::{Window, id_of},
+};
 use crate::{
     attempt::Finished,
     id::CandidateId,
@@ -93,9 +96,7 @@ impl<'fold> View<'fold> {
         let layout = self.fold.package.layout();
         let rows = union.page(layout, &id_of(&self.fold.persons), offset, limit);
         rows.into_iter()
-            .filter_map(|(rank, who)| {
-                self.row(rank, &self.fold.persons[who as usize], scope.round)
-            })
+            .filter_map(|(rank, who)| self.row(rank, &self.fold.persons[who as usize], scope.round))
             .collect()
     }
 
@@ -106,7 +107,7 @@ impl<'fold> View<'fold> {
         let counted = self.counted(person, scope.round)?;
         let part = self.part(scope.of)?;
         self.lies_in(counted, part).then_some(())?;
-        Some(self.place_in(scope, self.union(scope)?, self.fold.key(person, counted)))
+        Some(self.place_in(scope, &self.union(scope)?, self.fold.key(person, counted)))
     }
 
     /// Returns where a person stands in every scope: in the country, the area, the unit and those above it, and the
@@ -126,7 +127,7 @@ impl<'fold> View<'fold> {
             let key = self.fold.key(person, counted);
             places.extend(self.scopes_of(counted).into_iter().filter_map(|of| {
                 let scope = Scope { round, of };
-                Some(self.place_in(scope, self.union(scope)?, key))
+                Some(self.place_in(scope, &self.union(scope)?, key))
             }));
         }
         places
@@ -137,7 +138,11 @@ impl<'fold> View<'fold> {
     pub fn ranks(&self, candidate: &CandidateId) -> Option<(u64, u64)> {
         let person = self.ranked_person(candidate)?;
         let counted = self.counted(person, None)?;
-        let floor = self.fold.package.layout().floor(self.fold.key(person, counted));
+        let floor = self
+            .fold
+            .package
+            .layout()
+            .floor(self.fold.key(person, counted));
         let table = self.standings.table(0);
         Some((
             table.country().rank(floor),
@@ -191,15 +196,16 @@ impl<'fold> View<'fold> {
     /// Ranks units of one group, or those below a unit, by all rounds or one; none in a frozen view, or if there is no
     /// such round.
     #[must_use]
-    pub fn unit_ranking(
-        &self,
-        round: Option<u32>,
-        among: Among<'_>,
-    ) -> Option<UnitRanking<'fold>> {
+    pub fn unit_ranking(&self, round: Option<u32>, among: Among<'_>) -> Option<UnitRanking<'fold>> {
         let table = self.shows_all().then(|| self.table(round)).flatten()?;
         let rules = self.fold.package.standing_rules();
         let tally = |places| table.tallies.sum(places);
-        Some(UnitRanking::of(rules.units(), &rules.unit_rule, among, tally))
+        Some(UnitRanking::of(
+            rules.units(),
+            &rules.unit_rule,
+            among,
+            tally,
+        ))
     }
 
     /// Returns what the persons of a unit and of all units below it have done, by all rounds or one; none in a frozen
@@ -259,7 +265,7 @@ impl<'fold> View<'fold> {
         scopes
     }
 
-    fn place_in<'a>(&self, scope: Scope<'a>, union: Union<'_>, key: SortKey) -> Place<'a> {
+    fn place_in<'a>(&self, scope: Scope<'a>, union: &Union<'_>, key: SortKey) -> Place<'a> {
         let layout = self.fold.package.layout();
         let rank = union.rank(layout.floor(key));
         Place {

@@ -260,8 +260,20 @@ mod tests {
         check("5,", Some("5"));
         check("007", Some("7"));
         for text in [
-            "", " ", ",", "--1", "+-1", "1e5", "0x10", "1.23.456", "1.234,567,8", "1,2.3,4", "12a", "٣",
-            "1234567890123456", "0,1234567890123",
+            "",
+            " ",
+            ",",
+            "--1",
+            "+-1",
+            "1e5",
+            "0x10",
+            "1.23.456",
+            "1.234,567,8",
+            "1,2.3,4",
+            "12a",
+            "٣",
+            "1234567890123456",
+            "0,1234567890123",
         ] {
             check(text, None);
         }
@@ -276,10 +288,17 @@ mod tests {
         };
         assert!(Blank::new(&key(&[], false)).is_none());
         assert!(Blank::new(&key(&["  "], false)).is_none());
-        assert!(Blank::new(&key(&["3,5"], true)).is_none(), "keys have a point");
+        assert!(
+            Blank::new(&key(&["3,5"], true)).is_none(),
+            "keys have a point"
+        );
         assert!(Blank::new(&key(&["3.5"], true)).is_some());
         assert!(
-            Blank::new(&BlankKey { tolerance: "-1".to_owned(), ..key(&["3"], true) }).is_none()
+            Blank::new(&BlankKey {
+                tolerance: "-1".to_owned(),
+                ..key(&["3"], true)
+            })
+            .is_none()
         );
     }
 }

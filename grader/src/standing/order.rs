@@ -138,7 +138,10 @@ impl Order {
     /// Returns the number of entries before one, which need not be in this order.
     pub(crate) fn before(&self, entry: (SortKey, u32), id_of: &impl Fn(u32) -> CandidateId) -> u64 {
         let at = child_of(&self.lasts, entry, id_of);
-        let inside = self.groups.get(at).map_or(0, |group| group.before(entry, id_of));
+        let inside = self
+            .groups
+            .get(at)
+            .map_or(0, |group| group.before(entry, id_of));
         sum(&self.lens[..at]) + inside
     }
 
@@ -287,7 +290,10 @@ impl Group {
 
     fn before(&self, entry: Entry, id_of: &impl Fn(u32) -> CandidateId) -> u64 {
         let at = child_of(&self.lasts, entry, id_of);
-        let inside = self.chunks.get(at).map_or(0, |chunk| chunk.place(entry, id_of) as u64);
+        let inside = self
+            .chunks
+            .get(at)
+            .map_or(0, |chunk| chunk.place(entry, id_of) as u64);
         sum(&self.lens[..at]) + inside
     }
 

@@ -133,10 +133,7 @@ mod tests {
         let mut material = vec![2, 0, 0, 0];
         material.extend(b"thi-thu");
         let hash = blake3::derive_key("khoa-bang control candidate v1", &material);
-        assert_eq!(
-            control_candidate("thi-thu", 2).as_bytes()[..],
-            hash[..16]
-        );
+        assert_eq!(control_candidate("thi-thu", 2).as_bytes()[..], hash[..16]);
     }
 
     #[test]

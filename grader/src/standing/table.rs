@@ -164,7 +164,10 @@ mod tests {
     impl Table {
         fn room(&self) -> usize {
             let lists = [&self.areas, &self.units, &self.blocks, &self.groups];
-            let heads: usize = lists.iter().map(|list| list.capacity() * size_of::<Order>()).sum();
+            let heads: usize = lists
+                .iter()
+                .map(|list| list.capacity() * size_of::<Order>())
+                .sum();
             let orders = lists.into_iter().flatten();
             heads + self.country.room() + orders.map(Order::room).sum::<usize>()
         }

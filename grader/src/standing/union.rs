@@ -182,7 +182,7 @@ mod tests {
     }
 
     fn layout() -> KeyLayout {
-        KeyLayout::new(&[RankingKey::SubmittedAt], 0, 1, 1).unwrap()
+        KeyLayout::new(&[RankingKey::SubmittedAt], (0, 0), 1, 1, None).unwrap()
     }
 
     proptest! {
@@ -197,7 +197,7 @@ mod tests {
             let mut parts: Vec<Order> = (0..9).map(|_| Order::default()).collect();
             for (who, &(part, value)) in (0..).zip(&rows) {
                 // several keys of one tuple, and equal keys that only ids tell apart
-                let key = SortKey::raw((value / 4) << 86 | value % 4);
+                let key = SortKey::raw(((value / 4) << 86) | (value % 4));
                 all.insert(key, who, &id_of);
                 parts[part].insert(key, who, &id_of);
             }
@@ -214,7 +214,7 @@ mod tests {
                 prop_assert_eq!(many.rank(key), one.rank(key));
                 prop_assert_eq!(many.up_to(key), one.up_to(key));
                 let n_not_greater = rows.iter().filter(|row| {
-                    SortKey::raw((row.1 / 4) << 86 | row.1 % 4) <= key
+                    SortKey::raw(((row.1 / 4) << 86) | (row.1 % 4)) <= key
                 }).count() as u64;
                 prop_assert_eq!(one.up_to(key), n_not_greater);
             }

@@ -152,8 +152,7 @@ impl UnitRule {
             Some(Unranked::Nobody)
         } else if heads == 0 && (by_turnout || self.threshold_percent > 0) {
             Some(Unranked::NoHeadCount)
-        } else if u128::from(persons) * 100
-            < u128::from(heads) * u128::from(self.threshold_percent)
+        } else if u128::from(persons) * 100 < u128::from(heads) * u128::from(self.threshold_percent)
         {
             Some(Unranked::BelowThreshold)
         } else {

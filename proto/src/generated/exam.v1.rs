@@ -688,6 +688,14 @@ pub enum ErrorCode {
     NavigationForwardOnly = 37,
     /// The section is not the present one; metadata "section" is that one.
     SectionClosed = 38,
+    /// There is no such open proposal; propose again.
+    ProposalNotFound = 39,
+    /// Another decision came into force since it was proposed; look at its effects again and propose anew.
+    ProposalOutdated = 40,
+    /// Who approves must be another person than who proposed.
+    TwoPersonsNeeded = 41,
+    /// The verdict is not the auditor's on this very result; verify the archive again.
+    VerdictInvalid = 42,
 }
 impl ErrorCode {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -735,6 +743,10 @@ impl ErrorCode {
             Self::AttemptPaused => "ERROR_CODE_ATTEMPT_PAUSED",
             Self::NavigationForwardOnly => "ERROR_CODE_NAVIGATION_FORWARD_ONLY",
             Self::SectionClosed => "ERROR_CODE_SECTION_CLOSED",
+            Self::ProposalNotFound => "ERROR_CODE_PROPOSAL_NOT_FOUND",
+            Self::ProposalOutdated => "ERROR_CODE_PROPOSAL_OUTDATED",
+            Self::TwoPersonsNeeded => "ERROR_CODE_TWO_PERSONS_NEEDED",
+            Self::VerdictInvalid => "ERROR_CODE_VERDICT_INVALID",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -779,6 +791,10 @@ impl ErrorCode {
             "ERROR_CODE_ATTEMPT_PAUSED" => Some(Self::AttemptPaused),
             "ERROR_CODE_NAVIGATION_FORWARD_ONLY" => Some(Self::NavigationForwardOnly),
             "ERROR_CODE_SECTION_CLOSED" => Some(Self::SectionClosed),
+            "ERROR_CODE_PROPOSAL_NOT_FOUND" => Some(Self::ProposalNotFound),
+            "ERROR_CODE_PROPOSAL_OUTDATED" => Some(Self::ProposalOutdated),
+            "ERROR_CODE_TWO_PERSONS_NEEDED" => Some(Self::TwoPersonsNeeded),
+            "ERROR_CODE_VERDICT_INVALID" => Some(Self::VerdictInvalid),
             _ => None,
         }
     }
@@ -1895,8 +1911,24 @@ pub struct GetSessionResponse {
 /// Asks for the own result.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetResultRequest {}
-/// The own result; provisional until the exam is finalized.
+/// A decision has changed the score since the attempt ended.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Correction {
+    /// When, Unix milliseconds.
+    #[prost(uint64, tag = "1")]
+    pub at_ms: u64,
+    /// Why, in the organizers' words.
+    #[prost(string, tag = "2")]
+    pub note: ::prost::alloc::string::String,
+    /// The score before, decimal.
+    #[prost(string, tag = "3")]
+    pub score_before: ::prost::alloc::string::String,
+    /// The score after, decimal.
+    #[prost(string, tag = "4")]
+    pub score_after: ::prost::alloc::string::String,
+}
+/// The own result; provisional until the exam is finalized.
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GetResultResponse {
     /// Score of this attempt, decimal, rounded as the rules say.
     #[prost(string, tag = "1")]
@@ -1925,6 +1957,18 @@ pub struct GetResultResponse {
     /// Number of the attempt that counts.
     #[prost(uint32, tag = "9")]
     pub counted_attempt: u32,
+    /// Whether the attempt passes; unset if the exam has no pass mark.
+    #[prost(bool, optional, tag = "10")]
+    pub passed: ::core::option::Option<bool>,
+    /// Decisions that changed this score, oldest first.
+    #[prost(message, repeated, tag = "11")]
+    pub corrections: ::prost::alloc::vec::Vec<Correction>,
+    /// The standings are frozen: ranks are those of the freeze.
+    #[prost(bool, tag = "12")]
+    pub frozen: bool,
+    /// The result is final.
+    #[prost(bool, tag = "13")]
+    pub r#final: bool,
 }
 /// How durable an acknowledged answer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -3462,9 +3506,18 @@ pub struct WatchExamResponse {
 /// Which persons are ranked against each other.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Scope {
-    /// Area code; empty is nationwide.
+    /// Area code; empty is nationwide. At most one of area, unit and group is set.
     #[prost(string, tag = "1")]
     pub area: ::prost::alloc::string::String,
+    /// Unit with all units below it; 0 for none.
+    #[prost(uint32, tag = "2")]
+    pub unit: u32,
+    /// Audience group; empty for none.
+    #[prost(string, tag = "3")]
+    pub group: ::prost::alloc::string::String,
+    /// Only attempts of this round; 0 for the whole exam.
+    #[prost(uint32, tag = "4")]
+    pub round: u32,
 }
 /// Asks for a page of standings.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -3481,6 +3534,9 @@ pub struct GetStandingsRequest {
     /// Rows wanted, 1 to 1,000; 0 takes 100.
     #[prost(uint32, tag = "4")]
     pub limit: u32,
+    /// As the public sees it while the standings are frozen.
+    #[prost(bool, tag = "5")]
+    pub public: bool,
 }
 /// One row of the standings.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -3509,6 +3565,15 @@ pub struct StandingRow {
     /// Number of the counted attempt.
     #[prost(uint32, tag = "8")]
     pub attempt: u32,
+    /// Unit of the counted attempt, 0 for none.
+    #[prost(uint32, tag = "9")]
+    pub unit: u32,
+    /// Whether it passes; unset if the exam has no pass mark.
+    #[prost(bool, optional, tag = "10")]
+    pub passed: ::core::option::Option<bool>,
+    /// Round of the counted attempt.
+    #[prost(uint32, tag = "11")]
+    pub round: u32,
 }
 /// A page of standings.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -115,3 +115,602 @@ impl Treatment {
         }
     }
 }
+/// What changes at one item.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ItemChange {
+    /// Number of the item.
+    #[prost(uint32, tag = "1")]
+    pub item_id: u32,
+    /// Exactly one.
+    #[prost(oneof = "item_change::Change", tags = "2, 3, 4, 5, 6, 7")]
+    pub change: ::core::option::Option<item_change::Change>,
+}
+/// Nested message and enum types in `ItemChange`.
+pub mod item_change {
+    /// Exactly one.
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Change {
+        /// These options are right, and no others; bits in canonical order.
+        #[prost(uint32, tag = "2")]
+        RightOptions(u32),
+        /// This set of options is right as well.
+        #[prost(uint32, tag = "3")]
+        Accept(u32),
+        /// This text or number is right as well, in the first blank.
+        #[prost(string, tag = "4")]
+        AcceptText(::prost::alloc::string::String),
+        /// What is done with the item.
+        #[prost(enumeration = "super::Treatment", tag = "5")]
+        Treatment(i32),
+        /// Its mark in percent of its section's, 1 to 1,000.
+        #[prost(uint32, tag = "6")]
+        WeightPercent(u32),
+        /// All of its key; its item and revision stay.
+        #[prost(message, tag = "7")]
+        Key(super::ItemKey),
+    }
+}
+/// A new version of the key.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct KeyChange {
+    /// At least one.
+    #[prost(message, repeated, tag = "1")]
+    pub items: ::prost::alloc::vec::Vec<ItemChange>,
+    /// Start from this earlier version instead of the one in force: to take corrections back. 0 for the one in force.
+    #[prost(uint32, tag = "2")]
+    pub from_version: u32,
+}
+/// Proposes a decision.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ProposeRulingRequest {
+    /// The exam.
+    #[prost(string, tag = "1")]
+    pub exam_id: ::prost::alloc::string::String,
+    /// Who proposes, 1 to 100 characters.
+    #[prost(string, tag = "2")]
+    pub by: ::prost::alloc::string::String,
+    /// Why, coded.
+    #[prost(enumeration = "super::super::exam::v1::ReasonCode", tag = "3")]
+    pub reason: i32,
+    /// Why, in words; stands beside the results that change. At most 500 bytes.
+    #[prost(string, tag = "4")]
+    pub note: ::prost::alloc::string::String,
+    /// Only tell what would change.
+    #[prost(bool, tag = "5")]
+    pub dry_run: bool,
+    /// Exactly one.
+    #[prost(oneof = "propose_ruling_request::Kind", tags = "6, 7, 8, 9")]
+    pub kind: ::core::option::Option<propose_ruling_request::Kind>,
+}
+/// Nested message and enum types in `ProposeRulingRequest`.
+pub mod propose_ruling_request {
+    /// Exactly one.
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Kind {
+        /// A corrected key.
+        #[prost(message, tag = "6")]
+        Key(super::KeyChange),
+        /// The quantity of the prediction.
+        #[prost(message, tag = "7")]
+        Prediction(super::super::super::exam::v1::PredictionRuling),
+        /// Who is left out.
+        #[prost(message, tag = "8")]
+        Exclusion(super::super::super::exam::v1::ExclusionRuling),
+        /// Freeze or thaw: in force at once. Final: with the auditor's verdict.
+        #[prost(message, tag = "9")]
+        Board(super::super::super::exam::v1::BoardRuling),
+    }
+}
+/// A proposal.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ProposeRulingResponse {
+    /// Name of the proposal, to be approved by another person; empty for a dry run and for what one person may decide.
+    #[prost(string, tag = "1")]
+    pub proposal_id: ::prost::alloc::string::String,
+    /// What it changes, by the log as it is now.
+    #[prost(message, optional, tag = "2")]
+    pub impact: ::core::option::Option<super::super::grader::v1::Impact>,
+}
+/// Approves a proposal.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ApproveRulingRequest {
+    /// The exam.
+    #[prost(string, tag = "1")]
+    pub exam_id: ::prost::alloc::string::String,
+    /// Name of the proposal.
+    #[prost(string, tag = "2")]
+    pub proposal_id: ::prost::alloc::string::String,
+    /// Who approves, 1 to 100 characters; not who proposed.
+    #[prost(string, tag = "3")]
+    pub by: ::prost::alloc::string::String,
+}
+/// A decision in force.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ApproveRulingResponse {
+    /// As it stands in the exam now.
+    #[prost(message, optional, tag = "1")]
+    pub ruling: ::core::option::Option<super::super::exam::v1::Ruling>,
+}
+/// Asks for open proposals.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListProposalsRequest {
+    /// The exam.
+    #[prost(string, tag = "1")]
+    pub exam_id: ::prost::alloc::string::String,
+}
+/// An open proposal.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Proposal {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub proposal_id: ::prost::alloc::string::String,
+    /// As it would stand in the exam.
+    #[prost(message, optional, tag = "2")]
+    pub ruling: ::core::option::Option<super::super::exam::v1::Ruling>,
+}
+/// Open proposals.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListProposalsResponse {
+    /// Oldest first.
+    #[prost(message, repeated, tag = "1")]
+    pub proposals: ::prost::alloc::vec::Vec<Proposal>,
+}
+/// Generated client implementations.
+pub mod ruling_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// Decisions of two persons.
+    #[derive(Debug, Clone)]
+    pub struct RulingServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl RulingServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> RulingServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> RulingServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            RulingServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Proposes a decision and tells what it would change. Organizers.
+        pub async fn propose_ruling(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ProposeRulingRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ProposeRulingResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/key.v1.RulingService/ProposeRuling",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("key.v1.RulingService", "ProposeRuling"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Puts a proposal into force. The approver.
+        pub async fn approve_ruling(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ApproveRulingRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ApproveRulingResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/key.v1.RulingService/ApproveRuling",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("key.v1.RulingService", "ApproveRuling"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Returns open proposals. Organizers and the approver.
+        pub async fn list_proposals(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListProposalsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListProposalsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/key.v1.RulingService/ListProposals",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("key.v1.RulingService", "ListProposals"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod ruling_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with RulingServiceServer.
+    #[async_trait]
+    pub trait RulingService: std::marker::Send + std::marker::Sync + 'static {
+        /// Proposes a decision and tells what it would change. Organizers.
+        async fn propose_ruling(
+            &self,
+            request: tonic::Request<super::ProposeRulingRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ProposeRulingResponse>,
+            tonic::Status,
+        >;
+        /// Puts a proposal into force. The approver.
+        async fn approve_ruling(
+            &self,
+            request: tonic::Request<super::ApproveRulingRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ApproveRulingResponse>,
+            tonic::Status,
+        >;
+        /// Returns open proposals. Organizers and the approver.
+        async fn list_proposals(
+            &self,
+            request: tonic::Request<super::ListProposalsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListProposalsResponse>,
+            tonic::Status,
+        >;
+    }
+    /// Decisions of two persons.
+    #[derive(Debug)]
+    pub struct RulingServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> RulingServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for RulingServiceServer<T>
+    where
+        T: RulingService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/key.v1.RulingService/ProposeRuling" => {
+                    #[allow(non_camel_case_types)]
+                    struct ProposeRulingSvc<T: RulingService>(pub Arc<T>);
+                    impl<
+                        T: RulingService,
+                    > tonic::server::UnaryService<super::ProposeRulingRequest>
+                    for ProposeRulingSvc<T> {
+                        type Response = super::ProposeRulingResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ProposeRulingRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as RulingService>::propose_ruling(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ProposeRulingSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/key.v1.RulingService/ApproveRuling" => {
+                    #[allow(non_camel_case_types)]
+                    struct ApproveRulingSvc<T: RulingService>(pub Arc<T>);
+                    impl<
+                        T: RulingService,
+                    > tonic::server::UnaryService<super::ApproveRulingRequest>
+                    for ApproveRulingSvc<T> {
+                        type Response = super::ApproveRulingResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ApproveRulingRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as RulingService>::approve_ruling(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ApproveRulingSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/key.v1.RulingService/ListProposals" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListProposalsSvc<T: RulingService>(pub Arc<T>);
+                    impl<
+                        T: RulingService,
+                    > tonic::server::UnaryService<super::ListProposalsRequest>
+                    for ListProposalsSvc<T> {
+                        type Response = super::ListProposalsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListProposalsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as RulingService>::list_proposals(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListProposalsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for RulingServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "key.v1.RulingService";
+    impl<T> tonic::server::NamedService for RulingServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
