@@ -27,7 +27,7 @@ use crate::{
     rule::{self, Key},
     ruling::Rulings,
     score::{Grade, Score},
-    standing::key::KeyLayout,
+    standing::{key::KeyLayout, rules::StandingRules},
 };
 
 /// Most partitions of a log: the partition of a person is kept in one byte.
@@ -95,6 +95,7 @@ pub struct Package {
     items: Vec<Item>,
     idx_by_id: HashMap<u32, u16, BuildIdHasher>,
     rulings: Rulings,
+    standing_rules: StandingRules,
 }
 
 impl Package {
@@ -153,6 +154,7 @@ impl Package {
                 .collect(),
             items,
             rulings,
+            standing_rules: StandingRules::load(&spec.exam_id, rules)?,
         })
     }
 
@@ -181,6 +183,18 @@ impl Package {
         &self.exam_id
     }
 
+    /// Returns the decisions in force.
+    #[must_use]
+    pub fn rulings(&self) -> &Rulings {
+        &self.rulings
+    }
+
+    /// Returns who is ranked with whom, and for what.
+    #[must_use]
+    pub fn standing_rules(&self) -> &StandingRules {
+        &self.standing_rules
+    }
+
     /// Returns the hash of the paper half.
     #[must_use]
     pub fn paper_hash(&self) -> &[u8; 32] {
@@ -197,12 +211,6 @@ impl Package {
     #[must_use]
     pub fn key_version(&self) -> u32 {
         self.key_version
-    }
-
-    /// Returns the decisions in force.
-    #[must_use]
-    pub fn rulings(&self) -> &Rulings {
-        &self.rulings
     }
 
     /// Returns the key half as stored.

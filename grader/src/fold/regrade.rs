@@ -32,13 +32,15 @@ impl Fold {
             counts: self.counts.clone(),
             positions: self.positions.clone(),
             quarantine: self.quarantine.clone(),
+            n_controls: self.n_controls,
+            n_answers: self.n_answers,
             ..Self::new(Arc::clone(package))
         };
-        fold.n_answers = self.n_answers;
         for who in 0..fold.persons.len() {
-            fold.persons[who].counted_idx = fold.find_counted(&fold.persons[who]);
+            fold.persons[who].class = fold.class(&fold.persons[who].id);
+            fold.choose_counted(u32::try_from(who).expect("persons are counted by 32 bits"));
         }
-        fold.restore_standings();
+        fold.build_standings();
         Ok(fold)
     }
 }
@@ -54,5 +56,6 @@ fn graded(person: &Person, package: &Package) -> Person {
         finished: person.finished.iter().map(graded).collect(),
         counted_idx: 0,
         partition: person.partition,
+        class: person.class,
     }
 }
