@@ -198,7 +198,11 @@ async fn life(server: TestServer) {
     let verdict = verifier::verify_folder(archive.path()).unwrap();
     assert!(verdict.ok(), "{verdict}");
     let result = std::fs::read_to_string(archive.path().join("result.tsv")).unwrap();
-    assert_eq!(result.lines().count(), 9 + 1, "one of two counts: {result}");
+    assert_eq!(
+        result.lines().count(),
+        13 + 1,
+        "one of two counts: {result}"
+    );
 }
 
 both!(

@@ -193,8 +193,13 @@ fn nothing_that_engines_send_reaches_a_key() {
     assert!(reaches_a_key(&reachable(&files, ".key.v1.KeyHalf")));
 }
 
-/// Only what the control role does with a corrected key names the key package; a candidate's call never does.
-const OF_CONTROL: [&str; 3] = ["engine/rulings.rs", "grpc/ruling.rs", "server/routes.rs"];
+/// Only what the control role and its command do with a corrected key names the key package; a candidate's call never does.
+const OF_CONTROL: [&str; 4] = [
+    "cli/decide.rs",
+    "engine/rulings.rs",
+    "grpc/ruling.rs",
+    "server/routes.rs",
+];
 
 #[test]
 fn only_decisions_name_the_key_package() {
