@@ -4,14 +4,14 @@
 
 use std::collections::HashMap;
 
-use proto::exam::v1::ExamUnit;
+use proto::exam::v1::{ExamRules, ExamUnit};
 
 use crate::{
     Archive, Error,
     difference::Differences,
     rank::{Ranking, Standing, ranked_in},
     ruling::Decisions,
-    score::Marking,
+    score::{Fraction, Marking, Score},
     standings::Standings,
 };
 
@@ -43,6 +43,31 @@ pub struct BoardPlace {
     pub n_correct: u32,
 }
 
+/// What is ranked of one ended attempt that counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BoardRow {
+    /// The person; may have several attempts.
+    pub candidate: [u8; 16],
+    /// Number of the attempt.
+    pub attempt: u32,
+    /// Code of the area.
+    pub area: String,
+    /// Number of the unit, 0 for none.
+    pub unit: u32,
+    /// Round it counts in.
+    pub round: u32,
+    /// Its exact score in quanta.
+    pub quanta: i128,
+    /// Items with the full mark.
+    pub n_correct: u32,
+    /// What was predicted.
+    pub prediction: Option<u32>,
+    /// Time that was used.
+    pub net_time_ms: u64,
+    /// Unix milliseconds of its end.
+    pub submitted_at_ms: u64,
+}
+
 /// The scored attempts of an exam, ready to be ranked in any scope.
 pub struct Boards {
     ranking: Ranking,
@@ -66,6 +91,23 @@ impl Boards {
             units: Units::new(&archive.rules.units),
             attempts: standings.ranked,
             quanta_per_point: marking.quanta_per_point,
+        })
+    }
+
+    /// Takes attempts as they were scored elsewhere. `quantity` is what predictions are compared with, once it is known.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a ranking rule that nobody knows.
+    pub fn of_rows(
+        rules: &ExamRules,
+        quantity: Option<u64>,
+        rows: impl IntoIterator<Item = BoardRow>,
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            ranking: Ranking::new(rules, quantity)?,
+            units: Units::new(&rules.units),
+            attempts: rows.into_iter().map(Standing::from).collect(),
+            quanta_per_point: 1,
         })
     }
 
@@ -104,6 +146,28 @@ impl Boards {
             attempt: standing.attempt,
             quanta: quanta.expect("quanta were chosen so that every score is a whole number"),
             n_correct: standing.score.n_correct,
+        }
+    }
+}
+
+impl From<BoardRow> for Standing {
+    fn from(row: BoardRow) -> Self {
+        Self {
+            candidate: row.candidate,
+            attempt: row.attempt,
+            area: row.area,
+            unit: row.unit,
+            round: row.round,
+            score: Score {
+                points: Fraction::new(row.quanta, 1),
+                n_correct: row.n_correct,
+                passed: None,
+            },
+            prediction: row.prediction,
+            net_time_ms: row.net_time_ms,
+            submitted_at_ms: row.submitted_at_ms,
+            ended_by: "",
+            form_code: [0; 8],
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use crate::{
     DifferenceKind, Error, Paper,
-    archive::{Archive, Attempt, AttemptId, KeyFile},
+    archive::{Archive, Attempt, AttemptId, KeyFile, newest_answers},
     difference::Differences,
     score::{Marking, Newest},
 };
@@ -78,7 +78,7 @@ pub(crate) fn check(
     let Some(marking) = markings.at(ended.ended_at_ms) else {
         return false;
     };
-    let score = marking.score(paper, &attempt.last_answers());
+    let score = marking.score(paper, &newest_answers(&attempt.answers));
     let place = |what| format!("control candidate {number}, {id}, {what}");
     let kind = DifferenceKind::Control;
     match number {

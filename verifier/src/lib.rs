@@ -23,6 +23,7 @@ mod board;
 mod control;
 mod rank;
 mod result;
+mod scorer;
 mod standings;
 
 mod signature;
@@ -34,10 +35,11 @@ mod test_exam;
 use std::path::Path;
 
 pub use archive::{Archive, StoredAnswer};
-pub use board::{BoardPlace, Boards, Scope};
+pub use board::{BoardPlace, BoardRow, Boards, Scope};
 pub use difference::{Difference, DifferenceKind};
 pub use draw::{DrawnItem, Paper, rebuild_paper};
 pub use error::Error;
+pub use scorer::{AttemptScore, Scorer};
 pub use signature::{check_verdict, sign_verdict};
 pub use slip::Slip;
 pub use verdict::Verdict;
@@ -204,7 +206,7 @@ mod tests {
     fn rules_that_nobody_knows_are_refused() {
         let refused = |change: fn(&mut proto::exam::v1::ExamRules)| {
             let mut exam = TestExam::new();
-            change(exam.exam.spec.as_mut().unwrap().rules.as_mut().unwrap());
+            change(exam.rules());
             let error = exam.verify().unwrap_err();
             assert!(matches!(error, Error::Invalid { .. }), "{error}");
         };

@@ -58,6 +58,7 @@ pub(crate) fn check(archive: &Archive, differences: &mut Differences) {
     let mut previous: Vec<u8> = Vec::new();
     let mut positions: Vec<u64> = Vec::new();
     let mut keys = archive.keys.windows(2);
+    let mut is_final = false;
     let rulings = archive.exam.rulings.iter().zip(&archive.encoded_rulings);
     for (index, (ruling, encoded)) in rulings.enumerate() {
         let place = format!("ruling {}", index + 1);
@@ -83,7 +84,13 @@ pub(crate) fn check(archive: &Archive, differences: &mut Differences) {
             }
             Some(Kind::Prediction(_)) => {}
             Some(Kind::Exclusion(exclusion)) => check_exclusion(&place, exclusion, differences),
-            Some(Kind::Board(board)) => check_board(archive, index, &place, board, differences),
+            Some(Kind::Board(board)) => {
+                check_board(&place, board, is_final, differences);
+                if board.state() == BoardState::Final {
+                    is_final = true;
+                    check_final(archive, index, &place, board, differences);
+                }
+            }
             None => differences.push(DifferenceKind::Ruling, &place, "a known kind", "none"),
         }
     }
@@ -97,11 +104,13 @@ pub(crate) fn check(archive: &Archive, differences: &mut Differences) {
     }
 }
 
-/// Whoever approves is another person than whoever proposes.
+/// Whoever approves is another person than whoever proposes; what is shown may be decided by one.
 fn check_persons(place: &str, ruling: &Ruling, differences: &mut Differences) {
-    if !ruling.approved_by.is_empty() && ruling.approved_by == ruling.proposed_by {
-        let expected = "another person who approves";
-        differences.push(DifferenceKind::Ruling, place, expected, &ruling.approved_by);
+    let (by, approved_by) = (&ruling.proposed_by, &ruling.approved_by);
+    let one_is_enough = matches!(ruling.kind, Some(Kind::Board(_))) && approved_by.is_empty();
+    if by.is_empty() || approved_by == by || approved_by.is_empty() && !one_is_enough {
+        let found = format!("proposed by {by:?}, approved by {approved_by:?}");
+        differences.push(DifferenceKind::Ruling, place, "two persons", found);
     }
 }
 
@@ -185,18 +194,13 @@ fn check_exclusion(place: &str, exclusion: &ExclusionRuling, differences: &mut D
     }
 }
 
-fn check_board(
-    archive: &Archive,
-    index: usize,
-    place: &str,
-    board: &BoardRuling,
-    differences: &mut Differences,
-) {
+/// Behind a final result come corrections and another final one.
+fn check_board(place: &str, board: &BoardRuling, is_final: bool, differences: &mut Differences) {
+    let kind = DifferenceKind::Ruling;
     match BoardState::try_from(board.state) {
-        Ok(BoardState::Final) => check_final(archive, index, place, board, differences),
+        Ok(BoardState::Final) => {}
+        Ok(state) if is_final => differences.push(kind, place, "final", state.as_str_name()),
         Ok(_) => {}
-        Err(_) => {
-            differences.push(DifferenceKind::Ruling, place, "a known state", board.state);
-        }
+        Err(_) => differences.push(kind, place, "a known state", board.state),
     }
 }

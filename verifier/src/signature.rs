@@ -3,7 +3,6 @@
 //! Invariant: nothing is signed in which a difference was found. Source: `docs/FORMATS.md`, section 11.
 
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
-use prost::Message;
 use proto::exam::v1::{BoardRuling, ruling::Kind};
 
 use crate::{Archive, DifferenceKind, Error, difference::Differences, verify};
@@ -42,31 +41,35 @@ pub(crate) fn check_final(
     differences: &mut Differences,
 ) {
     let kind = DifferenceKind::FinalVerdict;
-    let later = archive.exam.rulings.iter().skip(index + 1);
-    let is_newest_result = later
-        .clone()
-        .all(|ruling| matches!(ruling.kind, Some(Kind::Board(_))));
+    let mut later = archive.exam.rulings.iter().skip(index + 1);
+    let is_newest_result = later.all(|ruling| matches!(ruling.kind, Some(Kind::Board(_))));
     if is_newest_result {
         let hash = blake3::hash(&archive.result);
         let at = format_args!("{place}, result");
         differences.compare_bytes(kind, at, hash.as_bytes(), &board.result_hash);
     }
-    if archive.exam.verdict_key.is_empty() && board.verdict.is_empty() {
-        return; // an exam without an auditor
+    if !is_newest_result && !has_whole_log(archive, index) {
+        return; // signed over a log that has grown since
     }
-    let mut before = archive.exam.clone();
-    before.rulings.truncate(index);
-    let exam_hash = blake3::hash(&before.encode_to_vec());
-    let id = &archive.spec.exam_id;
-    let signed = bytes(
-        id,
-        &board.result_hash,
-        &archive.log_hash,
-        exam_hash.as_bytes(),
-    );
-    if let Err(what) = check(&archive.exam.verdict_key, &signed, &board.verdict) {
+    let exam = archive.exam_before(index);
+    let checked = exam
+        .ok_or("the rulings do not stand together")
+        .and_then(|exam| {
+            let signed = bytes(archive, &board.result_hash, &exam);
+            check(&archive.exam.verdict_key, &signed, &board.verdict)
+        });
+    if let Err(what) = checked {
         differences.push(kind, format_args!("{place}, verdict"), "a verdict", what);
     }
+}
+
+/// Tells whether nothing happened since a ruling.
+fn has_whole_log(archive: &Archive, ruling: usize) -> bool {
+    let positions = (0_u32..).zip(&archive.exam.rulings[ruling].positions);
+    let end = |partition| archive.log_ends.get(&partition).copied().unwrap_or(0);
+    positions
+        .into_iter()
+        .all(|(partition, position)| end(partition) == *position)
 }
 
 fn check(key: &[u8], signed: &[u8], signature: &[u8]) -> Result<(), &'static str> {
@@ -81,25 +84,18 @@ fn check(key: &[u8], signed: &[u8], signature: &[u8]) -> Result<(), &'static str
 
 fn signed_bytes(archive: &Archive) -> Vec<u8> {
     let result_hash = blake3::hash(&archive.result);
-    let id = &archive.spec.exam_id;
-    bytes(
-        id,
-        result_hash.as_bytes(),
-        &archive.log_hash,
-        &archive.exam_hash,
-    )
+    bytes(archive, result_hash.as_bytes(), &archive.exam_bytes)
 }
 
-fn bytes(exam_id: &str, result_hash: &[u8], log_hash: &[u8], exam_hash: &[u8]) -> Vec<u8> {
-    let length = u8::try_from(exam_id.len()).unwrap_or(u8::MAX); // ids have at most 40 characters
-    let id = exam_id.as_bytes();
+fn bytes(archive: &Archive, result_hash: &[u8], exam: &[u8]) -> Vec<u8> {
+    let id = archive.spec.exam_id.as_bytes();
     [
         b"khoa-bang verdict v1",
-        &[length][..],
+        &[u8::try_from(id.len()).unwrap_or(u8::MAX)][..], // ids have at most 40 characters
         id,
         result_hash,
-        log_hash,
-        exam_hash,
+        &archive.log_hash,
+        blake3::hash(exam).as_bytes(),
     ]
     .concat()
 }

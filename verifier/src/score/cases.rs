@@ -114,8 +114,10 @@ fn every_answer_earns_the_share_of_its_rule() {
 
 #[test]
 fn options_are_chosen_as_they_are_shown() {
-    let group = serde_json::json!({"type": "MULTIPLE_CHOICE", "n": 4, "rule": "RIPKEY", "sets": ["AB"]});
-    let share = |bits| item_of(&group).share(&rules_of(&group), &[2, 0, 3, 1], &Value::Chosen(bits));
+    let group =
+        serde_json::json!({"type": "MULTIPLE_CHOICE", "n": 4, "rule": "RIPKEY", "sets": ["AB"]});
+    let share =
+        |bits| item_of(&group).share(&rules_of(&group), &[2, 0, 3, 1], &Value::Chosen(bits));
     assert_eq!(share(0b1010), Fraction::ONE);
     assert_eq!(share(0b0011), Fraction::new(1, 2));
     assert_eq!(share(0b0101), Fraction::ZERO);
