@@ -41,7 +41,7 @@ pub struct Archive {
     pub(crate) stray_keys: Vec<String>,
     /// The rulings of the exam as they are encoded.
     pub(crate) encoded_rulings: Vec<Vec<u8>>,
-    pub(crate) exam_hash: [u8; 32],
+    pub(crate) exam_bytes: Vec<u8>,
     pub(crate) log_hash: [u8; 32],
     pub(crate) controls: Controls,
     pub(crate) secret: [u8; 32],
@@ -134,7 +134,7 @@ impl Archive {
             stray_keys: stray_keys(dir, &keys)?,
             keys,
             encoded_rulings: encoded.rulings,
-            exam_hash: *blake3::hash(&exam_bytes).as_bytes(),
+            exam_bytes,
             log_hash,
             secret: parse_secret(&read(dir, "secret.hex")?)?,
             result: read(dir, "result.tsv")?,
@@ -157,7 +157,7 @@ impl Archive {
         candidate: &[u8; 16],
         attempt: u32,
     ) -> Option<BTreeMap<u32, &StoredAnswer>> {
-        Some(self.attempt(candidate, attempt)?.last_answers())
+        Some(newest_answers(&self.attempt(candidate, attempt)?.answers))
     }
 
     /// Tells whether the log has exactly this answer.
@@ -193,6 +193,19 @@ impl Archive {
         self.keys.last().expect("the first is always read")
     }
 
+    /// Returns `exam.bin` as it was before a ruling, without it and those behind it; none if they do not stand together.
+    pub(crate) fn exam_before(&self, ruling: usize) -> Option<Vec<u8>> {
+        let rulings = self.encoded_rulings[ruling..].to_vec();
+        let later = EncodedRulings { rulings }.encode_to_vec();
+        let is_there = |part: &[u8]| part == later;
+        let start = self.exam_bytes.windows(later.len()).position(is_there)?;
+        let (before, behind) = (
+            &self.exam_bytes[..start],
+            &self.exam_bytes[start + later.len()..],
+        );
+        Some([before, behind].concat())
+    }
+
     /// Returns all attempts by candidate, then number.
     pub(crate) fn attempts(&self) -> Vec<(AttemptId, &Attempt)> {
         let mut attempts: Vec<_> = self.attempts.iter().map(|(id, a)| (*id, a)).collect();
@@ -206,18 +219,16 @@ impl Archive {
     }
 }
 
-impl Attempt {
-    /// Returns for each answered position the answer with the highest seq.
-    pub(crate) fn last_answers(&self) -> BTreeMap<u32, &StoredAnswer> {
-        let mut last: BTreeMap<u32, &StoredAnswer> = BTreeMap::new();
-        for answer in &self.answers {
-            let newest = last.entry(answer.position).or_insert(answer);
-            if answer.seq > newest.seq {
-                *newest = answer;
-            }
+/// Returns for each answered position the answer with the highest seq.
+pub(crate) fn newest_answers(answers: &[StoredAnswer]) -> BTreeMap<u32, &StoredAnswer> {
+    let mut newest: BTreeMap<u32, &StoredAnswer> = BTreeMap::new();
+    for answer in answers {
+        let known = newest.entry(answer.position).or_insert(answer);
+        if answer.seq > known.seq {
+            *known = answer;
         }
-        last
     }
+    newest
 }
 
 impl std::fmt::Display for AttemptId {

@@ -206,7 +206,7 @@ mod tests {
     use proto::exam::v1::Response;
 
     use super::*;
-    use crate::test_exam::{check, chosen};
+    use crate::test_exam::{TestExam, check, chosen};
 
     #[test]
     fn a_flipped_answer_is_found() {
@@ -249,7 +249,7 @@ mod tests {
     fn a_response_that_does_not_fit_is_found() {
         for value in [Value::Text("A".to_owned()), Value::Sequence(vec![0].into())] {
             let response = Response { value: Some(value) };
-            let tamper = |exam: &mut crate::test_exam::TestExam| {
+            let tamper = |exam: &mut TestExam| {
                 exam.answered(7, 1, 1).response = Some(response);
             };
             check(tamper, &[D::ResponseKind, D::Chain]);
@@ -308,5 +308,51 @@ mod tests {
             |exam| exam.ended(5, 1).chain = Vec::new().into(),
             &[D::Chain],
         );
+    }
+
+    #[test]
+    fn responses_that_their_item_does_not_allow_are_found() {
+        let found = |item_id: u32, value: Value| {
+            let mut exam = TestExam::mixed();
+            let ids = exam.started(7, 1).item_ids.clone();
+            let position = ids.iter().position(|id| *id == item_id).unwrap();
+            exam.answered(7, 1, position + 2).response = Some(Response { value: Some(value) });
+            let kinds = exam.kinds();
+            assert!(kinds.contains(&D::Chain));
+            let fault = |kind: &&D| matches!(kind, D::ResponseForm | D::ResponseKind);
+            kinds.iter().find(fault).copied()
+        };
+        let sequence = |bytes: &[u8]| Value::Sequence(bytes.to_vec().into());
+        let text = |text: &str| Value::Text(text.to_owned());
+        let form = Some(D::ResponseForm);
+        let kind = Some(D::ResponseKind);
+        for (item_id, value, expected) in [
+            (21, sequence(&[2, 2, 2, 0]), None),
+            (21, sequence(&[]), None),
+            (21, sequence(&[2, 2, 2]), form),
+            (21, sequence(&[2, 2, 2, 3]), form),
+            (21, text("1222"), kind),
+            (22, sequence(&[3, 3, 3]), None),
+            (22, sequence(&[4, 0, 0]), form),
+            (22, Value::Chosen(1), kind),
+            (23, sequence(&[3, 2, 1, 0]), None),
+            (23, sequence(&[0, 0, 0, 0]), form),
+            (23, sequence(&[0, 1, 2]), form),
+            (24, text("không biết"), None),
+            (24, text("1\u{1f}2"), form),
+            (24, sequence(&[1]), kind),
+            (25, text(&"x".repeat(2_000)), None),
+            (25, text(&"x".repeat(2_001)), form),
+            (26, text("a\u{1f}b"), None),
+            (26, text("a\u{1f}b\u{1f}"), form),
+            (27, text("nhiều"), None),
+            (27, Value::Chosen(1), kind),
+        ] {
+            assert_eq!(
+                found(item_id, value.clone()),
+                expected,
+                "{item_id} {value:?}"
+            );
+        }
     }
 }

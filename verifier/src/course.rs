@@ -538,7 +538,7 @@ mod tests {
     #[test]
     fn forward_only_is_checked() {
         let mut exam = TestExam::new();
-        let rules = exam.exam.spec.as_mut().unwrap().rules.as_mut().unwrap();
+        let rules = exam.rules();
         rules.navigation = Navigation::ForwardOnly.into();
         exam.seal();
         // everybody answers 0, 0, 1, 2 …; person 3 goes back to clear position 1
@@ -549,7 +549,7 @@ mod tests {
     fn a_section_begins_when_its_time_has_come() {
         use proto::exam::v1::SectionTime;
         let timed = |exam: &mut TestExam| {
-            let rules = exam.exam.spec.as_mut().unwrap().rules.as_mut().unwrap();
+            let rules = exam.rules();
             rules.section_times = vec![SectionTime {
                 section: 0,
                 time_ms: 3_600_000,

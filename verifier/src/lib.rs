@@ -23,6 +23,7 @@ mod board;
 mod control;
 mod rank;
 mod result;
+mod scorer;
 mod standings;
 
 mod signature;
@@ -34,10 +35,11 @@ mod test_exam;
 use std::path::Path;
 
 pub use archive::{Archive, StoredAnswer};
-pub use board::{BoardPlace, Boards, Scope};
+pub use board::{BoardPlace, BoardRow, Boards, Scope};
 pub use difference::{Difference, DifferenceKind};
 pub use draw::{DrawnItem, Paper, rebuild_paper};
 pub use error::Error;
+pub use scorer::{AttemptScore, Scorer};
 pub use signature::{check_verdict, sign_verdict};
 pub use slip::Slip;
 pub use verdict::Verdict;
@@ -114,6 +116,8 @@ fn examine(archive: &Archive) -> Result<(Verdict, String), Error> {
 
 #[cfg(test)]
 mod tests {
+    use proto::exam::v1::{PredictionRuling, RankingKey, ruling::Kind};
+
     use super::*;
     use crate::test_exam::TestExam;
 
@@ -204,12 +208,76 @@ mod tests {
     fn rules_that_nobody_knows_are_refused() {
         let refused = |change: fn(&mut proto::exam::v1::ExamRules)| {
             let mut exam = TestExam::new();
-            change(exam.exam.spec.as_mut().unwrap().rules.as_mut().unwrap());
+            change(exam.rules());
             let error = exam.verify().unwrap_err();
             assert!(matches!(error, Error::Invalid { .. }), "{error}");
         };
         refused(|rules| rules.ranking = vec![77]);
         refused(|rules| rules.counted_attempt = 77);
         refused(|rules| rules.score_decimals = 5);
+    }
+
+    /// Returns a column of the rows of a result, with the person's number.
+    fn column(result: &str, column: usize) -> Vec<(u8, &str)> {
+        fn field(row: &str, index: usize) -> &str {
+            row.split('\t').nth(index).unwrap()
+        }
+        let person = |row| u8::from_str_radix(&field(row, 2)[..2], 16).unwrap() - 1;
+        let rows = result.lines().skip(13);
+        rows.map(|row| (person(row), field(row, column))).collect()
+    }
+
+    #[test]
+    fn an_exam_of_every_type_is_right() {
+        let exam = TestExam::mixed();
+        assert_eq!(exam.verify().unwrap().differences, []);
+        // 10^4 * lcm(2, 3, 1 of multiple choices; 100, 3, 4, 4 of cluster, matching, ordering, cloze)
+        assert!(
+            exam.result.contains("\nquanta_per_point\t3000000\n"),
+            "{}",
+            exam.result
+        );
+        for (n, prediction) in column(&exam.result, 11) {
+            let expected = match n {
+                4 | 5 | 8 => "-".to_owned(), // answered nothing
+                _ => (u32::from(n) * 100).to_string(),
+            };
+            assert_eq!(prediction, expected);
+        }
+    }
+
+    #[test]
+    fn the_nearest_prediction_wins_once_the_quantity_is_known() {
+        let mut exam = TestExam::mixed();
+        exam.rules().ranking = vec![RankingKey::PredictionNotAbove.into()];
+        exam.write_result();
+        assert!(column(&exam.result, 0).iter().all(|(_, rank)| *rank == "1"));
+        exam.decide(Kind::Prediction(PredictionRuling {
+            quantity: 650,
+            definition: "người".to_owned(),
+        }));
+        exam.write_result();
+        let order = [
+            (6, "1"),
+            (3, "2"),
+            (2, "3"),
+            (1, "4"),
+            (0, "5"),
+            (7, "6"),
+            (9, "7"),
+            (10, "8"),
+            (11, "9"),
+        ];
+        let found = column(&exam.result, 0);
+        assert_eq!(found[..9], order);
+        assert_eq!(found[9..], [(4, "10"), (5, "10"), (8, "10")]);
+        assert!(exam.verify().unwrap().ok());
+    }
+
+    #[test]
+    fn another_prediction_than_the_answer_is_found() {
+        let mut exam = TestExam::mixed();
+        exam.set_column(7, 11, "701");
+        assert_eq!(exam.kinds(), [DifferenceKind::Row]);
     }
 }

@@ -491,10 +491,6 @@ mod tests {
     use super::*;
     use crate::test_exam::{TestExam, check, chosen, person};
 
-    fn rules(exam: &mut TestExam) -> &mut ExamRules {
-        exam.exam.spec.as_mut().unwrap().rules.as_mut().unwrap()
-    }
-
     /// Inserts a copy of an event right behind it and changes the copy.
     fn repeat(exam: &mut TestExam, index: usize, change: impl FnOnce(&mut Event)) {
         let copy = exam.log[index].clone();
@@ -650,10 +646,10 @@ mod tests {
 
     #[test]
     fn attempts_over_the_limits_are_found() {
-        check(|exam| rules(exam).attempts_in_all = 1, &[D::AttemptLimit]);
-        check(|exam| rules(exam).attempts_in_all = 0, &[]);
+        check(|exam| exam.rules().attempts_in_all = 1, &[D::AttemptLimit]);
+        check(|exam| exam.rules().attempts_in_all = 0, &[]);
         let in_one_round = |exam: &mut TestExam, limit| {
-            let rules = rules(exam);
+            let rules = exam.rules();
             rules.attempts_per_round = limit;
             rules.rounds[1].opens_at_ms = 9_000_000;
             rules.rounds[1].closes_at_ms = 9_000_000;
@@ -672,10 +668,13 @@ mod tests {
     fn a_start_outside_its_round_is_found() {
         let kinds = [D::RoundWindow];
         check(|exam| exam.started(9, 2).round = 3, &kinds);
-        check(|exam| rules(exam).rounds[0].opens_at_ms = 1_000_001, &kinds);
-        check(|exam| rules(exam).rounds[0].closes_at_ms = 1_011_001, &[]);
         check(
-            |exam| rules(exam).rounds[0].closes_at_ms = 1_011_000,
+            |exam| exam.rules().rounds[0].opens_at_ms = 1_000_001,
+            &kinds,
+        );
+        check(|exam| exam.rules().rounds[0].closes_at_ms = 1_011_001, &[]);
+        check(
+            |exam| exam.rules().rounds[0].closes_at_ms = 1_011_000,
             &kinds,
         );
     }
@@ -712,7 +711,7 @@ mod tests {
         for (made_ms, kinds) in [(0, &[][..]), (1, &[D::LateAnswer])] {
             check(
                 |exam| {
-                    rules(exam).late_sync_ms = 60_000;
+                    exam.rules().late_sync_ms = 60_000;
                     answer_at(exam, 60_000);
                     flag(exam, Lateness::LateSync, made_ms);
                 },

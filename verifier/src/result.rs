@@ -52,10 +52,6 @@ pub(crate) struct Page<'a> {
 impl Page<'_> {
     /// Returns the result file as it should be.
     pub(crate) fn render(&self, rows: &[Row]) -> Result<String, Error> {
-        let decimals = self.archive.rules.score_decimals;
-        if decimals > 4 {
-            return Err(Error::invalid("decimal places of the score", decimals));
-        }
         let mut text = String::new();
         self.write_header(&mut text, rows.len());
         line(&mut text, &COLUMNS.map(|(name, _)| name));
@@ -105,10 +101,7 @@ impl Page<'_> {
     fn write_row(&self, text: &mut String, row: &Row) -> Result<(), Error> {
         let standing = &row.standing;
         let points = standing.score.points;
-        let quanta = points
-            .whole_times(self.marking.quanta_per_point)
-            .ok_or_else(|| Error::invalid("score in quanta", points))?;
-        let decimals = self.archive.rules.score_decimals;
+        let quanta = self.marking.quanta(points)?;
         let passed = match standing.score.passed {
             None => "-",
             Some(true) => "yes",
@@ -122,7 +115,7 @@ impl Page<'_> {
             standing.unit.to_string(),
             standing.round.to_string(),
             standing.attempt.to_string(),
-            points.to_decimal(decimals, self.marking.rounding),
+            self.marking.printed(points),
             quanta.to_string(),
             standing.score.n_correct.to_string(),
             passed.to_owned(),

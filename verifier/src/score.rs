@@ -54,7 +54,8 @@ pub(crate) struct Marking {
     /// M of the page: the marks of all places.
     full_marks: Fraction,
     pass_mark: Option<Fraction>,
-    pub(crate) rounding: ScoreRounding,
+    rounding: ScoreRounding,
+    decimals: u32,
     pub(crate) quanta_per_point: i128,
 }
 
@@ -82,6 +83,10 @@ impl Marking {
         key_half: &KeyHalf,
         rules: &ExamRules,
     ) -> Result<Self, Error> {
+        if rules.score_decimals > 4 {
+            let found = rules.score_decimals;
+            return Err(Error::invalid("decimal places of the score", found));
+        }
         let blueprint = decode_blueprint(paper_half)?;
         let items = items(paper_half, key_half)?;
         let in_order: Vec<&Item> = items.values().collect();
@@ -100,7 +105,24 @@ impl Marking {
             pass_mark: pass_mark(&rules.pass_mark)?,
             rounding: ScoreRounding::try_from(rules.score_rounding)
                 .map_err(|_| Error::invalid("rounding of the score", rules.score_rounding))?,
+            decimals: rules.score_decimals,
         })
+    }
+
+    /// Tells whether an item can stand on a paper of the exam.
+    pub(crate) fn has(&self, drawn: &DrawnItem) -> bool {
+        drawn.section < self.sections.len() && self.items.contains_key(&drawn.item_id)
+    }
+
+    /// Returns a score in quanta.
+    pub(crate) fn quanta(&self, points: Fraction) -> Result<i128, Error> {
+        let quanta = points.whole_times(self.quanta_per_point);
+        quanta.ok_or_else(|| Error::invalid("score in quanta", points))
+    }
+
+    /// Returns a score as it is printed.
+    pub(crate) fn printed(&self, points: Fraction) -> String {
+        points.to_decimal(self.decimals, self.rounding)
     }
 
     /// Scores the newest answers of an attempt.

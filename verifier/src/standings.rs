@@ -8,7 +8,7 @@ use proto::exam::v1::EndedBy;
 
 use crate::{
     Archive, DifferenceKind, Error, Paper,
-    archive::{Attempt, AttemptId},
+    archive::{Attempt, AttemptId, newest_answers},
     attempt::{self, Forms},
     control::{self, ControlMarkings},
     difference::Differences,
@@ -84,7 +84,7 @@ fn standing(
     marking: &Marking,
 ) -> Option<Standing> {
     let ended = attempt.ended.as_ref().filter(|_| !attempt.course.voided)?;
-    let newest = attempt.last_answers();
+    let newest = newest_answers(&attempt.answers);
     Some(Standing {
         candidate: id.candidate,
         attempt: id.attempt,

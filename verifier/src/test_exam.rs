@@ -8,21 +8,22 @@ use std::{collections::BTreeMap, fs};
 use prost::Message;
 use proto::{
     bank::v1::{
-        Band, Blueprint, ItemType, MultipleRule, Option as ItemOption, PaperHalf, PaperItem,
-        Section, Stratum,
+        Band, Blueprint, ItemType, MultipleRule, Option as ItemOption, OrderingRule, PaperHalf,
+        PaperItem, Section, Stratum,
     },
     exam::v1::{
         Answered, CountedAttempt, Ended, EndedBy, Event, Exam, ExamRules, ExamSpec, ExamState,
         ExamUnit, KeyRuling, LogEntry, RankingKey, Response, Round, Ruling, Started, event::Kind,
         response::Value, ruling,
     },
-    key::v1::{ItemKey, KeyHalf},
+    key::v1::{BlankKey, ItemKey, KeyHalf},
 };
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use crate::{
-    Archive, DifferenceKind, Error, Paper, Verdict, rebuild_paper, verify_folder, write_result,
+    Archive, DifferenceKind, DrawnItem, Error, Paper, Verdict, control::Controls, rebuild_paper,
+    verify_folder, write_result,
 };
 
 pub(crate) const EXAM_ID: &str = "tuan-1";
@@ -73,8 +74,20 @@ pub(crate) fn chosen(bits: u32) -> Response {
 impl TestExam {
     /// Twelve persons; every third one sits a second time; three of them are tied at the bottom.
     pub(crate) fn new() -> Self {
+        Self::of(paper_half(), key_half())
+    }
+
+    /// The same persons with a third section: an item of every other type, 21 to 26, and a fourth with the prediction 27.
+    pub(crate) fn mixed() -> Self {
+        let (paper, key) = mixed_halves();
+        let mut exam = Self::of(paper, key);
+        exam.exam.n_items = 14;
+        exam.write_result();
+        exam
+    }
+
+    fn of(paper: PaperHalf, key: KeyHalf) -> Self {
         let secret = [0x5e; 32];
-        let (paper, key) = (paper_half(), key_half());
         let mut partitions: BTreeMap<u32, Vec<Event>> = BTreeMap::new();
         let mut facts = Vec::new();
         for (n, attempt) in sittings() {
@@ -97,6 +110,59 @@ impl TestExam {
         };
         test_exam.seal();
         test_exam
+    }
+
+    /// Lets a control candidate answer the first two sections: `choose` gets the right options and the number of all, as
+    /// they are shown.
+    pub(crate) fn add_control(&mut self, number: usize, choose: impl Fn(u32, u32) -> u32) {
+        let candidate = Controls::new(EXAM_ID).id(number);
+        let paper = rebuild_paper(&self.paper, &self.secret, EXAM_ID, &candidate, 1).unwrap();
+        let answer = |(position, item): (u32, &DrawnItem)| {
+            let right = right_of(&self.key, item.item_id);
+            let slots = (0..).zip(&item.option_order);
+            let shown = slots.fold(0, |bits, (slot, option)| {
+                bits | (right >> option & 1) << slot
+            });
+            let n_options = u32::try_from(item.option_order.len()).unwrap();
+            (position, Some(chosen(choose(shown, n_options))))
+        };
+        let answers = numbered((0..).zip(&paper.items).map(answer));
+        let started = Started {
+            item_ids: paper.item_ids(),
+            option_order: paper.option_order().into(),
+            form_code: paper.form_code.to_vec().into(),
+            ..self.started(0, 1).clone()
+        };
+        let ended = Ended {
+            by: EndedBy::Candidate.into(),
+            last_seq: u32::try_from(answers.len()).unwrap(),
+            chain: chain(&candidate, 1, &paper.form_code, &answers).into(),
+            ended_at_ms: 1_300_000,
+            cause: None,
+        };
+        let answers = answers
+            .into_iter()
+            .map(|answer| (1_100_000, Kind::Answered(answer)));
+        let first = std::iter::once((1_000_000, Kind::Started(started)));
+        for (at_ms, kind) in first
+            .chain(answers)
+            .chain([(1_300_000, Kind::Ended(ended))])
+        {
+            let event = Event {
+                candidate: candidate.to_vec().into(),
+                attempt: 1,
+                epoch: 1,
+                at_ms,
+                kind: Some(kind),
+            };
+            self.log.push(LogEntry {
+                partition: partition(&candidate),
+                position: 0,
+                event: Some(event),
+            });
+        }
+        self.log.sort_by_key(|entry| entry.partition); // stable: order within stays
+        self.renumber();
     }
 
     /// Sets all hashes anew, in the exam, the key half and the result file.
@@ -388,6 +454,96 @@ fn key_half() -> KeyHalf {
     }
 }
 
+fn mixed_halves() -> (PaperHalf, KeyHalf) {
+    let (mut paper, mut key) = (paper_half(), key_half());
+    let blank = |accepted: &str| BlankKey {
+        accepted: vec![accepted.to_owned()],
+        ..BlankKey::default()
+    };
+    let (mut pi, mut capital, mut won) = (blank("3.14"), blank("Hà Nội"), blank("Điện Biên Phủ"));
+    (pi.tolerance, capital.ignore_diacritics, won.weight) = ("0.005".to_owned(), true, 3);
+    let mut year = blank("1954");
+    year.numeric = true;
+    for (item_id, item_type, n_options, change) in [
+        (
+            21,
+            ItemType::Cluster,
+            4,
+            ItemKey {
+                right_options: 0b0101,
+                ..ItemKey::default()
+            },
+        ),
+        (
+            22,
+            ItemType::Matching,
+            3,
+            ItemKey {
+                sequences: vec![vec![2, 0, 1].into()],
+                ..ItemKey::default()
+            },
+        ),
+        (
+            23,
+            ItemType::Ordering,
+            4,
+            ItemKey {
+                sequences: vec![vec![2, 0, 3, 1].into()],
+                ..ItemKey::default()
+            },
+        ),
+        (
+            24,
+            ItemType::Numeric,
+            0,
+            ItemKey {
+                blanks: vec![pi],
+                ..ItemKey::default()
+            },
+        ),
+        (
+            25,
+            ItemType::ShortText,
+            0,
+            ItemKey {
+                blanks: vec![capital],
+                ..ItemKey::default()
+            },
+        ),
+        (
+            26,
+            ItemType::Cloze,
+            0,
+            ItemKey {
+                blanks: vec![year, won],
+                ..ItemKey::default()
+            },
+        ),
+        (27, ItemType::Prediction, 0, ItemKey::default()),
+    ] {
+        let topic = if item_id == 27 { "doan" } else { "khac" };
+        let mut item = item(item_id, item_type, topic, n_options);
+        item.targets.clone_from(&item.options);
+        item.n_blanks = u32::try_from(change.blanks.len()).unwrap();
+        key.keys.push(ItemKey {
+            item_id,
+            revision: item.revision.clone(),
+            ..change
+        });
+        paper.items.push(item);
+    }
+    let mut blueprint = Blueprint::decode(paper.blueprint.as_ref()).unwrap();
+    let mut other = section(vec![stratum("khac", None, 6)], "0.5");
+    other.ordering_rule = OrderingRule::Positions.into();
+    other.wrong_mark = "0.1".to_owned();
+    blueprint.sections.push(other);
+    blueprint
+        .sections
+        .push(section(vec![stratum("doan", None, 1)], "1"));
+    paper.blueprint = blueprint.encode_to_vec().into();
+    (paper, key)
+}
+
 /// Unit 1 has the units 2 and 3 below it; 3 has a group of its own.
 fn units() -> Vec<ExamUnit> {
     let unit = |unit, parent, group: &str| ExamUnit {
@@ -483,7 +639,7 @@ fn sit(n: u8, attempt: u32, paper: &Paper, key: &KeyHalf) -> (Vec<Event>, Fact) 
     let ended = Ended {
         by: by.into(),
         last_seq: u32::try_from(answers.len()).unwrap(),
-        chain: chain(n, attempt, &paper.form_code, &answers).into(),
+        chain: chain(&person(n), attempt, &paper.form_code, &answers).into(),
         ended_at_ms,
         cause: None,
     };
@@ -519,30 +675,58 @@ fn answers(n: u8, attempt: u32, paper: &Paper, key: &KeyHalf) -> Vec<Answered> {
     if matches!(n, 4 | 5 | 8) {
         return Vec::new();
     }
-    let mut responses: Vec<(usize, Option<Response>)> = Vec::new();
-    responses.push((0, Some(chosen(0b10))));
-    for (position, item) in paper.items.iter().enumerate() {
-        let right = right_of(key, item.item_id);
-        let shows_right = |slot: &usize| right >> item.option_order[*slot] & 1 == 1;
-        let right_slots = (0..item.option_order.len()).filter(shows_right);
-        let luck = position + usize::from(n) + usize::try_from(attempt).unwrap();
-        let bits = match luck % 4 {
-            0 => 0b1,
-            1 => right_slots.take(1).map(|slot| 1 << slot).sum(),
-            _ => right_slots.map(|slot| 1 << slot).sum(),
+    let mut responses = vec![(0, Some(chosen(0b10)))];
+    for (position, item) in (0_u32..).zip(&paper.items) {
+        let luck = position + u32::from(n) + attempt;
+        let response = match item.section {
+            0 | 1 => chosen(choice(item, right_of(key, item.item_id), luck)),
+            _ => other_response(n, item.item_id, luck),
         };
-        responses.push((position, Some(chosen(bits))));
+        responses.push((position, Some(response)));
     }
     if n == 3 {
         responses.push((1, Some(Response { value: None })));
     }
-    let answered = |(index, (position, response)): (usize, (usize, Option<Response>))| Answered {
-        seq: u32::try_from(index + 1).unwrap(),
-        position: u32::try_from(position).unwrap(),
+    numbered(responses)
+}
+
+/// Numbers responses to positions.
+fn numbered(responses: impl IntoIterator<Item = (u32, Option<Response>)>) -> Vec<Answered> {
+    let answered = |(seq, (position, response))| Answered {
+        seq,
+        position,
         response,
         ..Answered::default()
     };
-    responses.into_iter().enumerate().map(answered).collect()
+    (1..).zip(responses).map(answered).collect()
+}
+
+/// The first option, the first right one or all right ones.
+fn choice(item: &DrawnItem, right: u32, luck: u32) -> u32 {
+    let shows_right = |slot: &usize| right >> item.option_order[*slot] & 1 == 1;
+    let right_slots = (0..item.option_order.len()).filter(shows_right);
+    match luck % 4 {
+        0 => 0b1,
+        1 => right_slots.take(1).map(|slot| 1 << slot).sum(),
+        _ => right_slots.map(|slot| 1 << slot).sum(),
+    }
+}
+
+/// All right, half right, or nothing right.
+fn other_response(n: u8, item_id: u32, luck: u32) -> Response {
+    let sequence =
+        |answers: [&[u8]; 3]| Value::Sequence(answers[luck as usize % 3].to_vec().into());
+    let text = |answers: [&str; 3]| Value::Text(answers[luck as usize % 3].to_owned());
+    let value = match item_id {
+        21 => sequence([&[1, 2, 1, 2], &[1, 2, 0, 0], &[2, 1, 2, 1]]),
+        22 => sequence([&[3, 1, 2], &[3, 0, 0], &[1, 2, 3]]),
+        23 => sequence([&[2, 0, 3, 1], &[2, 0, 1, 3], &[0, 3, 1, 2]]),
+        24 => text(["3,14", "3.145", "3"]),
+        25 => text(["ha noi", "HÀ  NỘI ", "Huế"]),
+        26 => text(["1954\u{1f}điện biên phủ", "1954", "\u{1f}phủ"]),
+        _ => Value::Text(format!("{}", u32::from(n) * 100)), // the prediction
+    };
+    Response { value: Some(value) }
 }
 
 fn right_of(key: &KeyHalf, item_id: u32) -> u32 {
@@ -550,23 +734,22 @@ fn right_of(key: &KeyHalf, item_id: u32) -> u32 {
     key.keys.iter().find(is_it).unwrap().right_options
 }
 
-fn chain(n: u8, attempt: u32, form_code: &[u8; 8], answers: &[Answered]) -> Vec<u8> {
+fn chain(candidate: &[u8; 16], attempt: u32, form_code: &[u8; 8], answers: &[Answered]) -> Vec<u8> {
     let mut bytes = b"khoa-bang chain v1".to_vec();
     bytes.push(u8::try_from(EXAM_ID.len()).unwrap());
     bytes.extend(EXAM_ID.as_bytes());
-    bytes.extend(person(n));
+    bytes.extend(candidate);
     bytes.extend(attempt.to_le_bytes());
     bytes.extend(form_code);
     for answer in answers {
         bytes = Sha256::digest(&bytes).to_vec();
         bytes.extend(answer.seq.to_le_bytes());
         bytes.extend(answer.position.to_le_bytes());
-        match answer.response.as_ref().unwrap().value {
-            Some(Value::Chosen(bits)) => {
-                bytes.push(1);
-                bytes.extend(bits.to_le_bytes());
-            }
-            _ => bytes.push(0),
+        match &answer.response.as_ref().unwrap().value {
+            None => bytes.push(0),
+            Some(Value::Chosen(bits)) => bytes.extend([&[1], &bits.to_le_bytes()[..]].concat()),
+            Some(Value::Text(text)) => bytes.extend([&[2], text.as_bytes()].concat()),
+            Some(Value::Sequence(sequence)) => bytes.extend([&[3], &sequence[..]].concat()),
         }
     }
     Sha256::digest(&bytes).to_vec()
