@@ -37,7 +37,7 @@ pub use error::{Error, Result};
 pub use fold::{Applied, Fold, Place, Row, Standing, View};
 pub use id::{CandidateId, partition_of};
 pub use package::{Item, MAX_OPTIONS, Package};
-pub use prize::{Prize, Winner, winners};
+pub use prize::{Winner, winners};
 pub use quarantine::{Quarantined, Reason};
 pub use result::{ResultFile, result_file};
 pub use rule::{Given, Share};

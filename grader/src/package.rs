@@ -26,7 +26,7 @@ use crate::{
     id::BuildIdHasher,
     rule::{self, Key},
     ruling::Rulings,
-    score::{Grade, Score},
+    score::{self, Grade, Score},
     standing::{key::KeyLayout, rules::StandingRules},
 };
 
@@ -240,8 +240,20 @@ impl Package {
     /// Prints quanta as points, as the exam's rules say.
     #[must_use]
     pub fn print(&self, quanta: i64) -> String {
-        let (per_point, decimals) = (self.quanta_per_point(), self.score_decimals);
-        crate::score::decimal(quanta, per_point, decimals, self.rounding)
+        self.print_mean(quanta.into(), 1)
+    }
+
+    /// Prints the mean of some scores as points; there is at least one.
+    #[must_use]
+    pub fn print_mean(&self, sum_quanta: i128, n_scores: u64) -> String {
+        let per_point = i128::from(self.quanta_per_point()) * i128::from(n_scores);
+        score::decimal(sum_quanta, per_point, self.score_decimals, self.rounding)
+    }
+
+    /// Reads points, a decimal of at most 4 places, as quanta; none for anything else.
+    #[must_use]
+    pub fn quanta(&self, points: &str) -> Option<i64> {
+        score::quanta(points, self.quanta_per_point())
     }
 
     /// Returns which attempt of a person counts; never unspecified.

@@ -19,24 +19,20 @@ use crate::{
 
 /// Rows looked at in one step.
 const PAGE_ROWS: usize = 256;
+/// Most winners listed: they fit a message of 4 MiB, and a tie that wide is decided by another rule.
+pub(crate) const MAX_WINNERS: usize = 20_000;
 
 /// Prizes of one kind.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Prize {
-    /// Name as shown.
-    pub name: String,
-    /// How many.
-    pub count: u32,
-    /// Round whose standings they are for; none for those of the exam.
-    pub round: Option<u32>,
-    /// Audience group they are for.
-    pub group: Option<String>,
+#[derive(Clone, Debug)]
+pub(crate) struct Prize {
+    count: u32,
+    round: Option<u32>,
+    group: Option<String>,
 }
 
 impl Prize {
     /// Returns whose standings they are for.
-    #[must_use]
-    pub fn scope(&self) -> Scope<'_> {
+    fn scope(&self) -> Scope<'_> {
         Scope {
             round: self.round,
             of: self.group.as_deref().map_or(Of::Country, Of::Group),
@@ -55,8 +51,8 @@ pub(crate) struct Prizes {
 /// Who wins a prize.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Winner<'fold> {
-    /// The prize.
-    pub prize: &'fold Prize,
+    /// Place of the prize in the exam's rules, from 0.
+    pub prize_idx: usize,
     /// Rank and counted attempt in the prize's standings.
     pub row: Row<'fold>,
     /// More persons are listed than there are prizes: a tie has to be decided first.
@@ -74,7 +70,6 @@ pub(crate) fn load_prizes(rules: &ExamRules, units: &Units) -> Result<Prizes> {
             });
         }
         Ok(Prize {
-            name: prize.name.clone(),
             count: prize.count,
             round: (prize.round != 0).then_some(prize.round),
             group: (!prize.group.is_empty()).then(|| prize.group.clone()),
@@ -86,7 +81,7 @@ pub(crate) fn load_prizes(rules: &ExamRules, units: &Units) -> Result<Prizes> {
     })
 }
 
-/// Returns who wins, by prize and rank, as the standings are now.
+/// Returns who wins, by prize and rank, as the standings are now; at most 20,000.
 #[must_use]
 pub fn winners(fold: &Fold) -> Vec<Winner<'_>> {
     let rules = &fold.package().standing_rules().prizes;
@@ -95,11 +90,12 @@ pub fn winners(fold: &Fold) -> Vec<Winner<'_>> {
         by_person: HashMap::default(),
     };
     let mut winners = Vec::new();
-    for prize in &rules.prizes {
+    for prize_idx in 0..rules.prizes.len() {
         let first = winners.len();
-        give(fold, prize, &given, &mut winners);
+        give(fold, prize_idx, &given, &mut winners);
         given.note(&winners[first..]);
     }
+    winners.truncate(MAX_WINNERS);
     winners
 }
 
@@ -140,15 +136,16 @@ impl Given {
 /// Lists everybody who wins a prize if ties are decided in the own favour; who wins it in any case is decided.
 fn give<'fold>(
     fold: &'fold Fold,
-    prize: &'fold Prize,
+    prize_idx: usize,
     given: &Given,
     winners: &mut Vec<Winner<'fold>>,
 ) {
+    let prize = &fold.package().standing_rules().prizes.prizes[prize_idx];
     let count = u64::from(prize.count);
     // persons who may have it for certain, and with those who perhaps may
     let (mut n_certain, mut n_possible) = (0, 0);
     let mut rows = Rows::new(fold, prize.scope());
-    while n_certain < count {
+    while n_certain < count && winners.len() < MAX_WINNERS {
         let tied = rows.next_rank();
         if tied.is_empty() {
             return;
@@ -161,7 +158,7 @@ fn give<'fold>(
         n_possible += tied.len() as u64;
         for (may, row) in &tied {
             winners.push(Winner {
-                prize,
+                prize_idx,
                 row: *row,
                 undecided: *may == MayHave::Perhaps || n_possible > count,
             });
@@ -197,14 +194,14 @@ impl<'fold> Rows<'fold> {
         self.ahead.front().copied()
     }
 
-    /// Returns all rows of the next rank; none at the end.
+    /// Returns all rows of the next rank, of a very wide one as many as are listed; none at the end.
     fn next_rank(&mut self) -> Vec<Row<'fold>> {
         let mut rows = Vec::new();
         while let Some(row) = self.peek() {
-            if rows
+            let is_next = rows
                 .last()
-                .is_some_and(|last: &Row<'_>| last.rank != row.rank)
-            {
+                .is_some_and(|last: &Row<'_>| last.rank != row.rank);
+            if is_next || rows.len() == MAX_WINNERS {
                 break;
             }
             self.ahead.pop_front();
@@ -279,6 +276,7 @@ mod tests {
         sat: &[(u8, u32, u32, u64)],
         expected: &[(&str, u64, u8, bool)],
     ) {
+        let names: Vec<String> = prizes.iter().map(|prize| prize.name.clone()).collect();
         let fold = log(&exam(prizes, cap), sat).fold();
         assert_eq!(fold.n_quarantined(), 0);
         let found: Vec<_> = winners(&fold)
@@ -286,7 +284,7 @@ mod tests {
             .map(|winner| {
                 let who = winner.row.candidate.as_bytes()[0];
                 (
-                    winner.prize.name.as_str(),
+                    names[winner.prize_idx].as_str(),
                     winner.row.rank,
                     who,
                     winner.undecided,

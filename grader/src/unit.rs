@@ -22,6 +22,8 @@ use crate::{
 const MAX_UNITS: usize = 20_000;
 /// Most characters of a group's name.
 const MAX_GROUP_CHARS: usize = 40;
+/// Most units above one: a person is ranked in each, and every change is told to each.
+const MAX_LEVELS: usize = 32;
 /// Most orders that a subtree is joined from: a rank looks into each, in about 0.1 µs.
 const MAX_PIECES: usize = 64;
 
@@ -35,7 +37,7 @@ pub struct Unit {
     /// Persons expected in the unit itself, without those below it.
     pub head_count: u64,
     /// Number of units above it.
-    pub level: u16,
+    level: usize,
     parent: Option<u16>,
     /// Own or inherited.
     group: Option<u16>,
@@ -80,6 +82,13 @@ impl Units {
         let mut units: Vec<(u16, Unit)> = Vec::with_capacity(n_units);
         for ((unit, parent), range) in listed.iter().zip(parents).zip(places) {
             let above = parent.map(|parent| &units[parent]);
+            let level = above.map_or(0, |(_, above)| above.level + 1);
+            if level > MAX_LEVELS {
+                return Err(Error::UnitInvalid {
+                    unit: unit.unit,
+                    why: "more than 32 units stand above it",
+                });
+            }
             let group = match unit.group.as_str() {
                 "" => above.and_then(|(_, above)| above.group),
                 name => Some(this.intern(name)),
@@ -88,7 +97,7 @@ impl Units {
                 number: unit.unit,
                 name: unit.name.clone(),
                 head_count: unit.head_count,
-                level: above.map_or(0, |(_, above)| above.level + 1),
+                level,
                 parent: above.map(|(place, _)| *place),
                 group,
                 end: range.end,
@@ -340,13 +349,26 @@ mod tests {
 
     #[test]
     fn twenty_thousand_units_are_the_most() {
-        let chain = |n: u32| (1..=n).map(|n| unit(n, n - 1, "")).collect::<Vec<_>>();
-        let units = Units::load(&chain(20_000)).unwrap();
+        let wide = |n: u32| {
+            (1..=n)
+                .map(|n| unit(n, n.min(2) - 1, ""))
+                .collect::<Vec<_>>()
+        };
+        let units = Units::load(&wide(20_000)).unwrap();
         assert_eq!(units.subtree(0), 0..20_000);
-        assert_eq!(units.find(20_000).unwrap().level, 19_999);
-        assert!(units.blocks_of(19_999).count() < 20_000 / MAX_PIECES + 1);
-        let error = Units::load(&chain(20_001)).unwrap_err();
+        let error = Units::load(&wide(20_001)).unwrap_err();
         assert!(matches!(error, Error::TooManyUnits { n_units: 20_001 }));
+    }
+
+    #[test]
+    fn a_tree_deeper_than_any_organization_is_refused() {
+        let chain = |n: u32| (1..=n).map(|n| unit(n, n - 1, "")).collect::<Vec<_>>();
+        let units = Units::load(&chain(33)).unwrap();
+        assert_eq!(units.subtree(0), 0..33);
+        assert_eq!(
+            refused(&chain(40)),
+            (34, "more than 32 units stand above it")
+        );
     }
 
     #[test]

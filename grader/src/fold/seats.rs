@@ -177,7 +177,12 @@ impl Fold {
     /// Sorts all persons anew into the live standings and, while the board is frozen, into the public ones.
     pub(crate) fn build_standings(&mut self) {
         self.live = self.standings_before(NEVER_MS);
-        self.public = cutoff_ms(&self.package).map(|cutoff| self.standings_before(cutoff));
+        self.public = self.public_by(&self.package);
+    }
+
+    /// Returns the public standings as the board of a package shows them; none if it hides nothing.
+    pub(super) fn public_by(&self, package: &Package) -> Option<Standings> {
+        cutoff_ms(package).map(|cutoff| self.standings_before(cutoff))
     }
 
     pub(super) fn standings_before(&self, before_ms: u64) -> Standings {

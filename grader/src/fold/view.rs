@@ -20,7 +20,7 @@ use crate::{
         table::{Part, Table},
         union::Union,
     },
-    unit::ranking::{Among, UnitFigures, UnitRanking, figures},
+    unit::ranking::{Among, UnitRanking},
 };
 
 /// Standings of one audience.
@@ -41,17 +41,6 @@ pub struct Place<'fold> {
     pub n_tied: u64,
     /// Persons in it.
     pub n_ranked: u64,
-}
-
-impl Place<'_> {
-    /// Returns the share of persons in the scope who do not stand before this one, in hundredths of a percent, rounded
-    /// down: 10,000 for the best.
-    #[must_use]
-    pub fn percentile_centi(&self) -> u64 {
-        let not_better = u128::from(self.n_ranked - (self.rank - 1));
-        let share = not_better * 10_000 / u128::from(self.n_ranked);
-        u64::try_from(share).expect("a share is at most one")
-    }
 }
 
 impl Fold {
@@ -206,17 +195,6 @@ impl<'fold> View<'fold> {
             among,
             tally,
         ))
-    }
-
-    /// Returns what the persons of a unit and of all units below it have done, by all rounds or one; none in a frozen
-    /// view, or if there is no such unit or round.
-    #[must_use]
-    pub fn unit_figures(&self, round: Option<u32>, unit: u32) -> Option<UnitFigures<'fold>> {
-        let table = self.shows_all().then(|| self.table(round)).flatten()?;
-        let units = self.fold.package.standing_rules().units();
-        Some(figures(units, units.place(unit)?, |places| {
-            table.tallies.sum(places)
-        }))
     }
 
     fn shows_all(&self) -> bool {

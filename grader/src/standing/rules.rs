@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use proto::exam::v1::{ExamRules, UnitRankingKey};
 
+use super::{Of, Scope};
 use crate::{
     error::{Error, Result},
     id::CandidateId,
@@ -57,6 +58,17 @@ impl StandingRules {
     #[must_use]
     pub fn units(&self) -> &Units {
         &self.units
+    }
+
+    /// Reports whether there are such a round, unit or group; any area may be.
+    #[must_use]
+    pub fn has(&self, scope: Scope<'_>) -> bool {
+        let of = match scope.of {
+            Of::Country | Of::Area(_) => true,
+            Of::Unit(number) => self.units.find(number).is_some(),
+            Of::Group(name) => self.units.find_group(name).is_some(),
+        };
+        of && self.table(scope.round).is_some()
     }
 
     pub(crate) fn class(&self, candidate: &CandidateId, excluded: &[CandidateId]) -> Class {

@@ -15,14 +15,8 @@ use super::{Unit, Units, tally::Tally};
 pub enum Among<'a> {
     /// Those right below a unit; 0 for those at the top.
     Below(u32),
-    /// Those of an audience group or block at one level of the tree; without a level, those of the group that stand
-    /// below no other unit of it.
-    Group {
-        /// Name of the group.
-        name: &'a str,
-        /// Number of units above.
-        level: Option<u16>,
-    },
+    /// Those of an audience group or block that stand below no other unit of it.
+    Group(&'a str),
 }
 
 /// How units are ranked.
@@ -60,7 +54,7 @@ pub enum Unranked {
 pub struct UnitRanking<'a> {
     /// By rank, then number of the unit.
     pub ranked: Vec<(u64, UnitFigures<'a>)>,
-    /// Units that the rule does not rank, in the order of the tree.
+    /// Units that the rule does not rank, by number.
     pub unranked: Vec<(Unranked, UnitFigures<'a>)>,
 }
 
@@ -84,6 +78,8 @@ impl<'a> UnitRanking<'a> {
             let by_number = a.unit.number.cmp(&b.unit.number);
             rule.compare(a, b).then(by_number)
         });
+        this.unranked
+            .sort_unstable_by_key(|(_, figures)| figures.unit.number);
         let mut rank = 0;
         for at in 0..this.ranked.len() {
             let ties = |before: usize| rule.compare(&this.ranked[before].1, &this.ranked[at].1);
@@ -97,7 +93,7 @@ impl<'a> UnitRanking<'a> {
 }
 
 /// Adds up a unit and all units below it.
-pub(crate) fn figures(
+fn figures(
     units: &Units,
     place: u16,
     tally: impl Fn(std::ops::Range<u16>) -> Tally,
@@ -124,7 +120,7 @@ fn compared(units: &Units, among: Among<'_>) -> Vec<u16> {
                 .filter(|&place| units.parent_of(place) == Some(above))
                 .collect(),
         },
-        Among::Group { name, level } => {
+        Among::Group(name) => {
             let Some(group) = units.find_group(name) else {
                 return Vec::new();
             };
@@ -134,11 +130,7 @@ fn compared(units: &Units, among: Among<'_>) -> Vec<u16> {
                     .any(is_of)
             };
             places
-                .filter(|&place| is_of(place))
-                .filter(|&place| match level {
-                    Some(level) => units.at(place).level == level,
-                    None => !below_another(place),
-                })
+                .filter(|&place| is_of(place) && !below_another(place))
                 .collect()
         }
     }
