@@ -460,7 +460,7 @@ pub(crate) fn spec(now_ms: u64) -> ExamSpec {
         title: "Thi thử".to_owned(),
         blueprint: Some(Blueprint {
             sections: vec![section],
-            window: None,
+            ..Blueprint::default()
         }),
         rules: Some(rules),
         n_partitions: 4,
