@@ -185,17 +185,17 @@ async fn proposals_that_are_wrong_or_too_old_are_refused() {
     let server = TestServer::start(Backend::Embedded).await;
     server.open_exam().await;
     let refused = async |kind| reason(&propose(&server, kind, false).await.unwrap_err());
-    assert_eq!(refused(right(9_999, 1)).await, "REQUEST_INVALID");
-    assert_eq!(refused(right(1, 0)).await, "EXAM_UNGRADABLE");
+    assert_eq!(refused(right(9_999, 1)).await, "INVALID_ARGUMENT");
+    assert_eq!(refused(right(1, 0)).await, "INVALID_ARGUMENT");
     assert_eq!(
         refused(right(4, 1)).await,
-        "REQUEST_INVALID",
+        "INVALID_ARGUMENT",
         "that is the key already"
     );
     let candidates = vec![vec![1; 15].into()];
     assert_eq!(
         refused(Kind::Exclusion(ExclusionRuling { candidates })).await,
-        "EXAM_UNGRADABLE"
+        "INVALID_ARGUMENT"
     );
     let definition = String::new();
     let prediction = PredictionRuling {
@@ -204,7 +204,7 @@ async fn proposals_that_are_wrong_or_too_old_are_refused() {
     };
     assert_eq!(
         refused(Kind::Prediction(prediction)).await,
-        "REQUEST_INVALID"
+        "INVALID_ARGUMENT"
     );
     assert_eq!(refused(board(BoardState::Final)).await, "EXAM_STATE_WRONG");
 
@@ -311,24 +311,27 @@ async fn finalize(mut server: TestServer) {
     assert!(verdict.ok(), "{verdict}");
     assert_eq!((verdict.n_persons, verdict.n_control_attempts), (1, 3));
     let result_tsv = std::fs::read(archive.path().join("result.tsv")).unwrap();
-    let final_by = |key: &[u8; 32]| {
+    let key = std::fs::read_to_string(server.data.path().join("secrets/verdict.key")).unwrap();
+    let key: [u8; 32] = hex::decode(key.trim()).unwrap().try_into().unwrap();
+    let verdict = verifier::sign_verdict(&read, &key).unwrap();
+    let final_by = |verdict: [u8; 64]| {
         Kind::Board(BoardRuling {
             state: BoardState::Final.into(),
             result_hash: blake3::hash(&result_tsv).as_bytes().to_vec().into(),
-            verdict: verifier::sign_verdict(&read, key).unwrap().to_vec().into(),
+            verdict: verdict.to_vec().into(),
             ..BoardRuling::default()
         })
     };
-    let forged = propose(&server, final_by(&[7; 32]), false).await;
+    let mut forged = verdict;
+    forged[9] ^= 1;
+    let forged = propose(&server, final_by(forged), false).await;
     assert_eq!(reason(&forged.unwrap_err()), "VERDICT_INVALID");
     let unsigned = propose(&server, board(BoardState::Final), false).await;
     assert_eq!(reason(&unsigned.unwrap_err()), "VERDICT_INVALID");
     assert!(!result(&mut sitting).await.r#final);
 
-    let key = std::fs::read_to_string(server.data.path().join("secrets/verdict.key")).unwrap();
-    let key: [u8; 32] = hex::decode(key.trim()).unwrap().try_into().unwrap();
-    propose(&server, final_by(&key), false).await.unwrap();
+    propose(&server, final_by(verdict), false).await.unwrap();
     assert!(result(&mut sitting).await.r#final);
     let thaw = propose(&server, board(BoardState::Live), false).await;
-    assert_eq!(reason(&thaw.unwrap_err()), "REQUEST_INVALID");
+    assert_eq!(reason(&thaw.unwrap_err()), "INVALID_ARGUMENT");
 }
