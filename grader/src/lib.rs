@@ -23,6 +23,7 @@ mod standing;
 
 mod error;
 mod id;
+pub mod integrity;
 pub mod service;
 
 #[cfg(test)]

@@ -1,0 +1,136 @@
+//! Tails of distributions: how likely a count or a score at least this extreme is by chance.
+//!
+//! Invariant: every tail is a sum of positive terms, so it stays exact to the last digits where it is tiny.
+
+/// Terms below this share of a sum do not change it any more.
+const NEGLIGIBLE: f64 = 1e-18;
+
+/// Returns the probability that a standard normal variable is above `z`.
+pub(crate) fn normal_upper(z: f64) -> f64 {
+    0.5 * libm::erfc(z / std::f64::consts::SQRT_2)
+}
+
+/// Returns the probability that a standard normal variable is below `z`.
+pub(crate) fn normal_lower(z: f64) -> f64 {
+    normal_upper(-z)
+}
+
+/// Returns the probability of at least `n_seen` hits in `n_trials` of probability `p`.
+pub(crate) fn binomial_upper(n_trials: u32, p: f64, n_seen: u32) -> f64 {
+    if n_seen == 0 || p >= 1.0 {
+        return if n_seen <= n_trials { 1.0 } else { 0.0 };
+    }
+    if n_seen > n_trials || p <= 0.0 {
+        return 0.0;
+    }
+    let (n, odds) = (f64::from(n_trials), p / (1.0 - p));
+    let at = f64::from(n_seen);
+    let ways = libm::lgamma(n + 1.0) - libm::lgamma(at + 1.0) - libm::lgamma(n - at + 1.0);
+    let mut term = (ways + at * p.ln() + (n - at) * (-p).ln_1p()).exp();
+    let mut sum = 0.0;
+    for k in n_seen..=n_trials {
+        sum += term;
+        term *= f64::from(n_trials - k) / f64::from(k + 1) * odds;
+    }
+    sum.min(1.0)
+}
+
+/// Returns the probability of at least `n_seen` events where `expected` are expected (Poisson).
+pub(crate) fn poisson_upper(n_seen: u32, expected: f64) -> f64 {
+    if n_seen == 0 {
+        return 1.0;
+    }
+    if expected <= 0.0 {
+        return 0.0;
+    }
+    let term_of = |k: f64| (k * expected.ln() - expected - libm::lgamma(k + 1.0)).exp();
+    let mut k = f64::from(n_seen);
+    if k <= expected {
+        // the lower tail is the smaller half: sum it downwards from its greatest term
+        k -= 1.0;
+        let (mut term, mut sum) = (term_of(k), 0.0);
+        while term > sum * NEGLIGIBLE {
+            sum += term;
+            term *= k / expected;
+            k -= 1.0;
+        }
+        return 1.0 - sum;
+    }
+    let (mut term, mut sum) = (term_of(k), 0.0);
+    while term > sum * NEGLIGIBLE {
+        sum += term;
+        k += 1.0;
+        term *= expected / k;
+    }
+    sum
+}
+
+/// Returns the probability of at least `n_seen` hits in trials of these probabilities (Poisson-binomial, exact).
+pub(crate) fn poisson_binomial_upper(probs: &[f64], n_seen: usize) -> f64 {
+    let mut mass = Vec::with_capacity(probs.len() + 1);
+    mass.push(1.0);
+    for &p in probs {
+        mass.push(0.0);
+        for hits in (1..mass.len()).rev() {
+            mass[hits] = mass[hits] * (1.0 - p) + mass[hits - 1] * p;
+        }
+        mass[0] *= 1.0 - p;
+    }
+    // from the far end, where the terms are smallest
+    let tail = mass.get(n_seen..).unwrap_or_default();
+    tail.iter().rev().sum::<f64>().min(1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(found: f64, expected: f64) {
+        let error = (found - expected).abs() / expected.abs();
+        assert!(error < 1e-9, "{found} is not {expected}");
+    }
+
+    #[test]
+    fn normal_tails_hold_far_out() {
+        check(normal_upper(0.0), 0.5);
+        check(normal_upper(1.959_963_984_540_054), 0.025);
+        // Abramowitz and Stegun, table 26.2
+        check(normal_upper(5.0), 2.866_515_718_791_939e-7);
+        check(normal_lower(-10.0), 7.619_853_024_160_527e-24);
+        check(normal_lower(1.0) + normal_upper(1.0), 1.0);
+    }
+
+    #[test]
+    fn binomial_tails_are_those_counted_by_hand() {
+        check(binomial_upper(3, 0.5, 2), 0.5);
+        check(binomial_upper(4, 0.25, 4), 1.0 / 256.0);
+        check(binomial_upper(4, 0.25, 1), 1.0 - 81.0 / 256.0);
+        assert!(binomial_upper(4, 0.25, 0).to_bits() == 1f64.to_bits());
+        assert!(binomial_upper(4, 0.25, 5) == 0.0);
+        assert!(binomial_upper(4, 0.0, 1) == 0.0);
+        assert!(binomial_upper(4, 1.0, 4).to_bits() == 1f64.to_bits());
+    }
+
+    #[test]
+    fn poisson_tails_meet_their_complements() {
+        check(poisson_upper(1, 2.0), 1.0 - (-2f64).exp());
+        check(poisson_upper(3, 2.0), 1.0 - 5.0 * (-2f64).exp());
+        check(poisson_upper(2, 0.001), 4.996_667_915_633_4e-7);
+        // around the mean the two ways of summing agree
+        let mass = (100.0 * 100f64.ln() - 100.0 - libm::lgamma(101.0)).exp();
+        check(poisson_upper(100, 100.0) - poisson_upper(101, 100.0), mass);
+        assert!(poisson_upper(1, 0.0) == 0.0);
+    }
+
+    #[test]
+    fn unequal_trials_give_the_generalised_binomial() {
+        let probs = [0.3, 0.5, 0.7];
+        check(poisson_binomial_upper(&probs, 3), 0.105);
+        check(poisson_binomial_upper(&probs, 2), 0.5);
+        check(poisson_binomial_upper(&probs, 1), 0.895);
+        check(poisson_binomial_upper(&probs, 0), 1.0);
+        assert!(poisson_binomial_upper(&probs, 4) == 0.0);
+        check(poisson_binomial_upper(&[0.25; 40], 30), binomial_upper(40, 0.25, 30));
+    }
+}
