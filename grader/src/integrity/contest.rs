@@ -45,12 +45,15 @@ struct Item {
 }
 
 /// What one person did.
-struct Doer {
+#[derive(Clone)]
+pub(crate) struct Doer {
     items: Vec<usize>,
     orders: Vec<[u8; N_OPTIONS]>,
     /// Canonical options, in paper order.
     chosen: Vec<usize>,
     times_ms: Vec<u64>,
+    pub(crate) address_tag: u64,
+    pub(crate) device_tag: u64,
 }
 
 /// A simulated contest.
@@ -143,7 +146,7 @@ impl Item {
 }
 
 impl Doer {
-    fn new(items: &[Item], n_paper: usize, theta: f64, rng: &mut StdRng) -> Self {
+    fn new(items: &[Item], n_paper: usize, n: usize, theta: f64, rng: &mut StdRng) -> Self {
         let mut drawn: Vec<usize> = (0..items.len()).collect();
         drawn.shuffle(rng);
         drawn.truncate(n_paper);
@@ -153,6 +156,8 @@ impl Doer {
             chosen: Vec::new(),
             times_ms: Vec::new(),
             items: drawn,
+            address_tag: 1_000_000 + u64::from(unit_of(n)),
+            device_tag: n as u64 + 1,
         };
         for &at in &doer.items {
             let mut order = [0, 1, 2, 3];
@@ -193,8 +198,8 @@ impl Doer {
             item_ids: self.items.iter().map(|&at| number(at)).collect(),
             option_order: self.orders.concat().into(),
             form_code: vec![0; 8].into(),
-            address_tag: 1_000_000 + u64::from(unit),
-            device_tag: n as u64 + 1,
+            address_tag: self.address_tag,
+            device_tag: self.device_tag,
             ..Started::default()
         };
         log.push(who, 1, T0_MS, Kind::Started(started));
@@ -214,6 +219,11 @@ impl Doer {
 
 impl Plan {
     pub(crate) fn run(self) -> Contest {
+        self.run_with(|_| {})
+    }
+
+    /// Runs the contest with what persons did changed before it is written.
+    pub(crate) fn run_with(self, change: impl FnOnce(&mut [Doer])) -> Contest {
         let rng = &mut StdRng::seed_from_u64(self.seed);
         let items: Vec<Item> = (0..self.n_bank).map(|_| item(rng)).collect();
         let mut log = Log::new(&exam(&items, self.n_paper));
@@ -226,7 +236,8 @@ impl Plan {
         }
         let mut doers: Vec<Doer> = thetas
             .iter()
-            .map(|&theta| Doer::new(&items, self.n_paper, theta, rng))
+            .enumerate()
+            .map(|(n, &theta)| Doer::new(&items, self.n_paper, n, theta, rng))
             .collect();
         for &copier in &copiers {
             let (before, behind) = doers.split_at_mut(copier + 1);
@@ -236,6 +247,7 @@ impl Plan {
         for n in rapid.clone() {
             doers[n].guess_half(rng);
         }
+        change(&mut doers);
         for (n, doer) in doers.iter().enumerate() {
             doer.write(&mut log, n);
         }

@@ -79,15 +79,18 @@ fn compare(
         if stop.at(at) {
             return;
         }
-        let common = sheets.common(a, b);
-        let p_value = similarity::gbt(
-            n_alike(sheets, a, b, &common),
-            &probs_alike(sheets, model, a, b, &common),
-        );
+        let p_value = p_value(sheets, model, a, b);
         if p_value <= limits.alpha {
             compared.push(Compared { p_value, a, b });
         }
     }
+}
+
+/// Returns the probability that two persons of these scores agree in as many answers as these two.
+pub(crate) fn p_value(sheets: &Sheets, model: &Model, a: u32, b: u32) -> f64 {
+    let common = sheets.common(a, b);
+    let probs = probs_alike(sheets, model, a, b, &common);
+    similarity::gbt(n_alike(sheets, a, b, &common), &probs)
 }
 
 fn decide(

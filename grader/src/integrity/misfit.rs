@@ -3,10 +3,9 @@
 use super::{
     limits::Limits,
     multiple::bonferroni,
-    person_fit::{ItemCurve, ability, lz, lz_star},
+    person_fit::{Fit, ItemCurve, ability, lz},
     report::{Fact, Flag, Kind, Scope},
     sheet::{Sheets, Stop},
-    tail,
 };
 
 /// Answers to calibrated items an attempt needs: l_z* is near normal from about twenty items on.
@@ -35,8 +34,8 @@ pub(crate) fn look(sheets: &Sheets, limits: &Limits, stop: Stop) -> Vec<Flag> {
             continue;
         }
         let theta = ability(&answers);
-        let star = lz_star(&answers, theta, -theta);
-        let p_value = tail::normal_lower(star);
+        let fit = Fit::new(&answers, theta, -theta);
+        let p_value = fit.p_value();
         let p_any = bonferroni(p_value, n_tests);
         if p_any <= limits.alpha {
             let fact = |name, value| Fact { name, value };
@@ -49,7 +48,7 @@ pub(crate) fn look(sheets: &Sheets, limits: &Limits, stop: Stop) -> Vec<Flag> {
                 p_any: Some(p_any),
                 false_share: None,
                 facts: vec![
-                    fact("lz_star", star),
+                    fact("lz_star", fit.lz_star()),
                     fact("lz", lz(&answers, theta)),
                     fact("ability", theta),
                 ],

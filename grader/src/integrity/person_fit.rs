@@ -3,6 +3,8 @@
 //! A bad fit has many causes, help during a part of the exam among them; it is no sign of copying by itself.
 //! Sources: Drasgow, Levine and Williams 1985 (l_z); Snijders 2001 (l_z*).
 
+use super::tail;
+
 /// The three parameters of an item in the logistic model `P = c + (1-c) / (1 + exp(-a(θ-b)))`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ItemCurve {
@@ -52,26 +54,48 @@ pub(crate) fn lz(answers: &[(ItemCurve, bool)], theta: f64) -> f64 {
     surplus / variance.sqrt()
 }
 
-/// Returns l_z*, which allows for the ability having been estimated from the same answers.
-///
-/// `r0` belongs to the estimator: 0 for maximum likelihood, `(μ-θ)/σ²` for the mode with a normal prior.
-pub(crate) fn lz_star(answers: &[(ItemCurve, bool)], theta: f64, r0: f64) -> f64 {
-    let (mut slope_w, mut slope_r) = (0.0, 0.0);
-    for (item, _) in answers {
-        let (p, slope) = (item.p(theta), item.slope(theta));
-        slope_w += slope * (p / (1.0 - p)).ln();
-        slope_r += slope * slope / (p * (1.0 - p));
+/// What l_z* is made of.
+#[derive(Debug)]
+pub(crate) struct Fit {
+    /// How much likelier than expected the answers are, the estimation of ability allowed for.
+    surplus: f64,
+    /// Probability and corrected weight of each item.
+    terms: Vec<(f64, f64)>,
+}
+
+impl Fit {
+    /// Measures the fit at an estimated ability.
+    ///
+    /// `r0` belongs to the estimator: 0 for maximum likelihood, `(μ-θ)/σ²` for the mode with a normal prior.
+    pub(crate) fn new(answers: &[(ItemCurve, bool)], theta: f64, r0: f64) -> Self {
+        let (mut slope_w, mut slope_r) = (0.0, 0.0);
+        for (item, _) in answers {
+            let (p, slope) = (item.p(theta), item.slope(theta));
+            slope_w += slope * (p / (1.0 - p)).ln();
+            slope_r += slope * slope / (p * (1.0 - p));
+        }
+        let c = slope_w / slope_r;
+        let mut surplus = c * r0;
+        let terms = answers.iter().map(|(item, right)| {
+            let (p, slope) = (item.p(theta), item.slope(theta));
+            let w = (p / (1.0 - p)).ln();
+            surplus += (f64::from(u8::from(*right)) - p) * w;
+            (p, w - c * slope / (p * (1.0 - p)))
+        });
+        let terms = terms.collect();
+        Self { surplus, terms }
     }
-    let c = slope_w / slope_r;
-    let (mut surplus, mut variance) = (0.0, 0.0);
-    for (item, right) in answers {
-        let (p, slope) = (item.p(theta), item.slope(theta));
-        let w = (p / (1.0 - p)).ln();
-        let corrected = w - c * slope / (p * (1.0 - p));
-        surplus += (f64::from(u8::from(*right)) - p) * w;
-        variance += corrected * corrected * p * (1.0 - p);
+
+    /// Returns l_z*.
+    pub(crate) fn lz_star(&self) -> f64 {
+        let variances = self.terms.iter().map(|(p, w)| p * (1.0 - p) * w * w);
+        self.surplus / variances.sum::<f64>().sqrt()
     }
-    (surplus + c * r0) / variance.sqrt()
+
+    /// Returns the probability of a fit as bad as this; l_z* itself is too skewed for a normal tail far out.
+    pub(crate) fn p_value(&self) -> f64 {
+        tail::weighted_hits_lower(&self.terms, self.surplus)
+    }
 }
 
 /// Returns the mode of ability with a standard normal prior, by golden section.
@@ -99,10 +123,7 @@ pub(crate) fn ability(answers: &[(ItemCurve, bool)]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{
-            reference::{self, close},
-            tail,
-        },
+        super::reference::{self, close},
         *,
     };
 
@@ -112,7 +133,8 @@ mod tests {
         let mut worst = 0f64;
         for person in reference::persons() {
             let answers: Vec<_> = items.iter().copied().zip(person.right).collect();
-            let (z, star) = (lz(&answers, person.theta), lz_star(&answers, person.theta, 0.0));
+            let z = lz(&answers, person.theta);
+            let star = Fit::new(&answers, person.theta, 0.0).lz_star();
             worst = worst
                 .max(close(z, person.lz))
                 .max(close(star, person.lz_star))
@@ -150,9 +172,11 @@ mod tests {
         let fit = |upside_down| {
             let answers = sheet(upside_down);
             let theta = ability(&answers);
-            lz_star(&answers, theta, -theta)
+            Fit::new(&answers, theta, -theta)
         };
-        assert!(fit(false) > 1.0);
-        assert!(fit(true) < -5.0);
+        assert!(fit(false).lz_star() > 1.0);
+        assert!(fit(false).p_value() > 0.5);
+        assert!(fit(true).lz_star() < -5.0);
+        assert!(fit(true).p_value() < 1e-6);
     }
 }

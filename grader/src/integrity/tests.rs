@@ -46,29 +46,27 @@ fn report(contest: &Contest) -> Report {
 #[test]
 fn probe() {
     for plan in [FIXED, RANDOM] {
-        let mut n_found = 0;
-        for seed in 0..10 {
-            let contest = Plan { seed, n_copiers: 10, n_rapid: 10, ..plan }.run();
-            let report = report(&contest);
-            let mut hit = 0;
-            let mut false_pairs = 0;
-            for flag in report.flags.iter().filter(|f| f.kind == Kind::Similar) {
-                let pair = [flag.attempts[0].candidate, flag.attempts[1].candidate];
-                if contest.copiers.iter().any(|(c, s)| pair.contains(c) && pair.contains(s)) { hit += 1 } else { false_pairs += 1 }
-            }
-            let rapid = report.flags.iter().filter(|f| f.kind == Kind::RapidGuessing).count();
-            let other = report.flags.iter().filter(|f| !matches!(f.kind, Kind::RapidGuessing | Kind::Similar)).count();
-            println!("seed {seed} hit {hit} false {false_pairs} rapid {rapid} other {other} {:?}", report.families);
-            n_found += hit;
-        }
-        println!("found {n_found}/100");
-        let mut n = 0;
-        for seed in 100..120 {
+        let mut levels = [0usize; 4];
+        let mut m = [0usize; 4];
+        let (mut n, mut nm) = (0, 0);
+        for seed in 200..210 {
             let contest = Plan { seed, ..plan }.run();
-            let report = report(&contest);
-            n += report.flags.len();
-            if !report.flags.is_empty() { println!("{}", report.to_tsv()); }
+            let collector = collect(&contest, contest.log.entries.iter());
+            let cancel = AtomicBool::new(false);
+            let sheets = Sheets::new(&collector);
+            let model = Model::new(&sheets, Stop(&cancel));
+            for a in (0..600).step_by(7) {
+                for b in a + 1..600 {
+                    let p = copying::p_value(&sheets, &model, a, b);
+                    n += 1;
+                    for (at, level) in [1e-1, 1e-2, 1e-3, 1e-4].into_iter().enumerate() { if p <= level { levels[at] += 1; } }
+                }
+            }
+            let report = analyse(&collector, &Limits { alpha: 600.0, max_flags: 100_000, ..Limits::default() }, &cancel);
+            for f in &report.flags { if f.kind == Kind::Misfit { nm += 1;
+                    for (at, level) in [1e-1, 1e-2, 1e-3, 1e-4].into_iter().enumerate() { if f.p_value.unwrap() <= level { m[at] += 1; } }
+            } }
         }
-        println!("honest flags in 20: {n}");
+        println!("pairs {n} {levels:?} misfit {nm} {m:?}");
     }
 }
