@@ -299,9 +299,8 @@ enum ExamCommand {
     Standings {
         /// Tên kỳ thi / name of the exam.
         id: String,
-        /// Mã tỉnh; không ghi là cả nước / area code; none is nationwide.
-        #[arg(long)]
-        area: Option<String>,
+        #[command(flatten)]
+        among: Among,
         /// Số dòng / number of rows.
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000))]
         limit: u32,
@@ -333,6 +332,34 @@ enum ExamCommand {
         /// Thư mục nhận, mới hoặc trống / folder to write to, new or empty.
         folder: PathBuf,
     },
+}
+
+/// Who is ranked.
+#[derive(Debug, Args)]
+struct Among {
+    /// Mã tỉnh; không ghi là cả nước / area code; none is nationwide.
+    #[arg(long, group = "among")]
+    area: Option<String>,
+    /// Đơn vị, gồm cả đơn vị cấp dưới / unit, with all below it.
+    #[arg(long, group = "among")]
+    unit: Option<u32>,
+    /// Nhóm đối tượng / audience group.
+    #[arg(long, group = "among")]
+    group: Option<String>,
+    /// Chỉ tính vòng này / this round only.
+    #[arg(long)]
+    round: Option<u32>,
+}
+
+impl Among {
+    fn scope(self) -> proto::exam::v1::Scope {
+        proto::exam::v1::Scope {
+            area: self.area.unwrap_or_default(),
+            unit: self.unit.unwrap_or_default(),
+            group: self.group.unwrap_or_default(),
+            round: self.round.unwrap_or_default(),
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -19,6 +19,7 @@ mod get_session;
 mod live_exam;
 mod publish_exam;
 mod registry;
+mod rulings;
 mod save_answers;
 mod start_attempt;
 mod submit_attempt;
@@ -45,6 +46,7 @@ use proto::{exam::v1 as wire, grader::v1::grader_service_client::GraderServiceCl
 pub use registry::FORMAT;
 pub(crate) use registry::Package;
 use registry::Registry;
+pub use rulings::{Proposal, Proposed, verdict_message};
 pub use save_answers::{MAX_ANSWERS, Receipt};
 pub use start_attempt::StartedAttempt;
 pub use tail_log::{MAX_ENTRIES, TailBatch};
@@ -136,6 +138,18 @@ pub enum Error {
     /// The grader could not score or rank such an exam.
     #[error("cannot be graded: {0}")]
     Ungradable(#[from] grader::Error),
+    /// There is no such open proposal.
+    #[error("no such proposal")]
+    ProposalNotFound,
+    /// Another decision came in between.
+    #[error("another decision came into force since it was proposed")]
+    ProposalOutdated,
+    /// One person may not decide alone.
+    #[error("who approves must be another person")]
+    TwoPersonsNeeded,
+    /// No verdict of the auditor on this result.
+    #[error("the verdict is not the auditor's on this result")]
+    VerdictInvalid,
     /// Not yet graded, or policy says later.
     #[error("the result is not there yet")]
     ResultNotReady,
@@ -185,10 +199,13 @@ pub struct Engine {
     data: PathBuf,
     exams: Registry,
     grader: GraderServiceClient<Channel>,
+    grader_channel: Channel,
     grader_token: tonic::metadata::MetadataValue<tonic::metadata::Ascii>,
     store_was_up: AtomicBool,
     lobby: Lobby,
     archive: Option<Archive>,
+    /// Public half of the key that auditors sign with.
+    verdict_key: [u8; 32],
 }
 
 impl Engine {
@@ -215,11 +232,13 @@ impl Engine {
             exams: Registry::open(data, Arc::clone(&store), secrets)?,
             data: data.to_owned(),
             store,
-            grader: GraderServiceClient::new(grader),
+            grader: GraderServiceClient::new(grader.clone()),
+            grader_channel: grader,
             grader_token: token.parse().expect("hexadecimal digits are ASCII"),
             store_was_up: AtomicBool::new(true),
             lobby: Lobby::new(crate::server::Settings::default().starts),
             archive: None,
+            verdict_key: crate::token::public_key(&secrets.verdict),
         })
     }
 
@@ -315,20 +334,23 @@ impl Engine {
         self.exams.package(exam_id).await
     }
 
-    /// Where the key half of an exam stands.
-    pub(crate) fn key_file(&self, exam: &wire::Exam) -> PathBuf {
-        key_file(&self.data, exam)
-    }
-
-    /// Reads the key half of an exam, on behalf of graders only.
-    pub(crate) fn key_half(&self, exam: &wire::Exam) -> std::io::Result<Vec<u8>> {
-        key_half(&self.data, exam)
+    /// Reads all key halves of an exam, the one in force last, on behalf of graders only.
+    pub(crate) fn key_halves(&self, exam: &wire::Exam) -> Result<Vec<Vec<u8>>> {
+        key_halves(&self.data, exam)
     }
 
     /// Returns a client of the grader.
     #[must_use]
     pub fn grader(&self) -> GraderServiceClient<Channel> {
         self.grader.clone()
+    }
+
+    /// Returns the way to the grader and the word that opens it.
+    #[must_use]
+    pub fn grader_channel(&self) -> (Channel, http::HeaderValue) {
+        let token = http::HeaderValue::from_bytes(self.grader_token.as_encoded_bytes());
+        let token = token.expect("hexadecimal digits are ASCII");
+        (self.grader_channel.clone(), token)
     }
 
     /// Wraps a message to the grader with the service token.
@@ -465,22 +487,31 @@ impl Engine {
 
 /// Where a data folder holds the key half of an exam: named by its hash, so that of two publications, of which the first
 /// was thought to have failed, each finds its own.
-pub(crate) fn key_file(data: &Path, exam: &wire::Exam) -> PathBuf {
-    let name = exam.spec.as_ref().map_or("", |spec| &spec.exam_id);
-    let hash = hex::encode(exam.key_hash.get(..8).unwrap_or_default());
-    data.join("keys").join(format!("{name}.{hash}.bin")) // names of exams have no dot
+pub(crate) fn key_file(data: &Path, exam: &wire::Exam, key_hash: &[u8]) -> PathBuf {
+    let hash = hex::encode(key_hash.get(..8).unwrap_or_default());
+    data.join("keys")
+        .join(format!("{}.{hash}.bin", name_of(exam))) // names of exams have no dot
 }
 
-/// Reads the key half of an exam, also under the name that earlier versions gave it: whoever loads it compares the hash.
-pub(crate) fn key_half(data: &Path, exam: &wire::Exam) -> std::io::Result<Vec<u8>> {
-    let file = key_file(data, exam);
-    let name = exam.spec.as_ref().map_or("", |spec| &spec.exam_id);
-    let earlier = data.join("keys").join(format!("{name}.bin"));
-    crate::files::read(if file.exists() || !earlier.exists() {
-        &file
-    } else {
-        &earlier
-    })
+pub(crate) fn name_of(exam: &wire::Exam) -> &str {
+    exam.spec.as_ref().map_or("", |spec| &spec.exam_id)
+}
+
+/// Reads the key halves of an exam, of all versions so far, the one in force last: whoever loads them compares the hashes.
+pub(crate) fn key_halves(data: &Path, exam: &wire::Exam) -> Result<Vec<Vec<u8>>> {
+    let rulings = grader::Rulings::read(exam)?;
+    let read = |hash: &bytes::Bytes| {
+        let file = key_file(data, exam, hash);
+        // the name that the first versions of this software gave it
+        let earlier = data.join("keys").join(format!("{}.bin", name_of(exam)));
+        crate::files::read(if file.exists() || !earlier.exists() {
+            &file
+        } else {
+            &earlier
+        })
+    };
+    let halves: std::io::Result<Vec<Vec<u8>>> = rulings.key_hashes.iter().map(read).collect();
+    Ok(halves?)
 }
 
 /// Checks an exam's name.

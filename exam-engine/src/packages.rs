@@ -13,7 +13,7 @@ use prost::Message;
 use proto::exam::v1::Exam;
 
 use crate::{
-    engine::{Error, Result, exam_id, key_file, key_half},
+    engine::{Error, Result, exam_id, key_file, key_halves},
     files,
 };
 
@@ -60,20 +60,24 @@ impl Packages {
         let exam = Exam::decode(files::read(&self.path(name, "exam.bin"))?.as_slice())
             .map_err(std::io::Error::other)?;
         let paper = files::read(&self.path(name, "paper.bin"))?;
-        let key = key_half(&self.data, &exam)?;
-        self.follow(&exam, &paper, &key).await
+        let keys = key_halves(&self.data, &exam)?;
+        self.follow(&exam, &paper, &keys).await
     }
 
     fn path(&self, name: &str, file: &str) -> PathBuf {
         self.data.join("packages").join(name).join(file)
     }
 
-    /// Tells where an exam stands; false if its halves are wanted.
+    /// Tells where an exam stands; false if its halves are wanted: it is new here, or other decisions are in force.
     ///
     /// # Errors
     /// When the exam has no proper name, or cannot be written.
     pub fn tell(&self, exam: &Exam) -> Result<bool> {
         let name = name(exam)?;
+        let last_ruling = grader::Rulings::read(exam)?.last;
+        if !self.graders.follows(&name, last_ruling) {
+            return Ok(false);
+        }
         let is_followed = self.graders.set_exam_state(&name, exam.state());
         if is_followed && self.keeps {
             files::write(&self.path(&name, "exam.bin"), &exam.encode_to_vec())?;
@@ -81,27 +85,37 @@ impl Packages {
         Ok(is_followed)
     }
 
-    /// Takes an exam with its halves, which must have the hashes that the exam names, and follows its log.
+    /// Takes an exam with its halves, of all versions of the key, which must have the hashes that the exam names, and follows its log.
     ///
     /// # Errors
     /// [`Error::Ungradable`], or the disk.
-    pub async fn add(&self, exam: &Exam, paper: &[u8], key: &[u8]) -> Result<()> {
+    pub async fn add(&self, exam: &Exam, paper: &[u8], keys: &[Vec<u8>]) -> Result<()> {
         let name = name(exam)?;
-        self.follow(exam, paper, key).await?;
+        self.follow(exam, paper, keys).await?;
         if self.keeps {
-            files::write(&key_file(&self.data, exam), key)?;
+            let hashes = grader::Rulings::read(exam)?.key_hashes;
+            for (hash, key) in hashes.iter().zip(keys) {
+                files::write(&key_file(&self.data, exam, hash), key)?;
+            }
             files::write(&self.path(&name, "paper.bin"), paper)?;
             files::write(&self.path(&name, "exam.bin"), &exam.encode_to_vec())?;
         }
         Ok(())
     }
 
-    async fn follow(&self, exam: &Exam, paper: &[u8], key: &[u8]) -> Result<()> {
-        let package = Package::load(exam, paper, key)?;
+    async fn follow(&self, exam: &Exam, paper: &[u8], keys: &[Vec<u8>]) -> Result<()> {
+        let versions: grader::Result<Vec<Arc<Package>>> = keys
+            .iter()
+            .map(|key| Package::load(exam, paper, key).map(Arc::new))
+            .collect();
+        let versions = versions?;
+        let in_force = versions.last().map(|package| *package.key_hash());
+        if in_force.as_ref().map(|hash| &hash[..]) != Some(grader::Rulings::read(exam)?.key_hash())
+        {
+            return Err(grader::Error::HashMismatch { what: "key half" }.into());
+        }
         let source = Arc::clone(&self.source);
-        self.graders
-            .add_exam(exam.state(), Arc::new(package), source)
-            .await;
+        self.graders.add_exam(exam.state(), versions, source).await;
         Ok(())
     }
 }

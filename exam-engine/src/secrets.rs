@@ -1,4 +1,4 @@
-//! The secrets of an installation: seven kinds with their holders, each a file of its own, made at the first start.
+//! The secrets of an installation: nine kinds with their holders, each a file of its own, made at the first start.
 //!
 //! | file in `secrets/` | what it does | who needs it | to change it |
 //! | --- | --- | --- | --- |
@@ -7,10 +7,12 @@
 //! | `receipt.key` | signs receipts | engines, auditors | keep as long as receipts may be shown |
 //! | `slip.key` | signs slips of submission; its public half stands in each exam | engines | delete, restart: exams published later use the new one |
 //! | `organizer.token` | opens organizers' calls | organizers | delete, restart |
+//! | `approver.token` | approves decisions that organizers propose; held by another person | approvers | delete, restart |
+//! | `verdict.key` | signs the auditor's verdict on a result; its public half stands in each exam | auditors | delete, restart: exams published later name the new one |
 //! | `service.token` | opens the log and the grader | roles among themselves | delete, restart all roles |
 //! | `cluster.key` | seals papers and exam secrets in a shared store | engines, control | never while an exam is kept there |
 //!
-//! Processes that share a store hold the same seven files, copied by the operator; a fingerprint of them stands in the
+//! Processes that share a store hold the same nine files, copied by the operator; a fingerprint of them stands in the
 //! store, and whoever has others is refused at its start. A change is made on all machines at once, with the processes
 //! stopped; the first one then starts with `--accept-new-secrets`.
 //!
@@ -107,6 +109,10 @@ pub struct Secrets {
     pub slip: Key,
     /// Opens organizers' calls.
     pub organizer: Token,
+    /// Approves what organizers propose.
+    pub approver: Token,
+    /// Signs the auditor's verdict.
+    pub verdict: Key,
     /// Opens the log and the grader.
     pub service: Token,
     /// Seals what engines share in a store.
@@ -127,6 +133,8 @@ impl Secrets {
             receipt: key("receipt.key")?,
             slip: key("slip.key")?,
             organizer: token("organizer.token")?,
+            approver: token("approver.token")?,
+            verdict: key("verdict.key")?,
             service: token("service.token")?,
             cluster: key("cluster.key")?,
         })
@@ -142,10 +150,11 @@ impl Secrets {
             &self.session_token,
             &self.receipt,
             &self.slip,
+            &self.verdict,
         ] {
             hash.update(&secret.0);
         }
-        for word in [&self.organizer, &self.service] {
+        for word in [&self.organizer, &self.approver, &self.service] {
             hash.update(word.0.as_bytes()); // each 64 digits long, so no boundary can move
         }
         hash.finalize().to_hex().to_string()

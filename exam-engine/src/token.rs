@@ -5,7 +5,7 @@
 //! first byte is their version. Start at [`Signer`].
 
 use data_encoding::{BASE32_NOPAD, BASE64URL_NOPAD};
-use ed25519_dalek::{Signer as _, SigningKey};
+use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
@@ -360,6 +360,27 @@ impl Reader<'_> {
         self.0 = rest;
         *piece
     }
+}
+
+/// Reports whether a message was signed with a key, by the strict rules of Ed25519.
+#[must_use]
+pub fn is_signed(public: &[u8], message: &[u8], signature: &[u8]) -> bool {
+    let key = public.try_into().ok();
+    let key = key.and_then(|key: &[u8; 32]| VerifyingKey::from_bytes(key).ok());
+    let signature = Signature::from_slice(signature);
+    matches!((key, signature), (Some(key), Ok(signature)) if key.verify_strict(message, &signature).is_ok())
+}
+
+/// Signs a message with an Ed25519 key.
+#[must_use]
+pub fn sign_message(key: &Key, message: &[u8]) -> [u8; 64] {
+    SigningKey::from_bytes(&key.0).sign(message).to_bytes()
+}
+
+/// Returns the public half of an Ed25519 key.
+#[must_use]
+pub fn public_key(key: &Key) -> [u8; 32] {
+    SigningKey::from_bytes(&key.0).verifying_key().to_bytes()
 }
 
 #[cfg(test)]

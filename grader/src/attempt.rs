@@ -3,13 +3,16 @@
 //! A running attempt takes 10 bytes an item, an ended one 4 (item and chosen options, so that a corrected key can
 //! be applied later); both are one boxed slice, made once.
 
-use proto::exam::v1::{
-    Answered, Ended, EndedBy, Event, Reopened, Response, Started, response::Value,
+use proto::{
+    bank::v1::ItemType,
+    exam::v1::{Answered, Ended, EndedBy, Event, Reopened, Response, Started, response::Value},
 };
+use rust_decimal::prelude::ToPrimitive;
 
 use crate::{
-    package::{MAX_OPTIONS, Package},
+    package::{Item, MAX_OPTIONS, Package},
     quarantine::Reason,
+    rule::{self, BLANK_SEPARATOR, Given},
     score::Score,
     standing::key::{NET_TIME_BITS, RankFacts, SUBMITTED_AT_BITS},
 };
@@ -19,13 +22,63 @@ const INDEX_BITS: usize = 4;
 /// Words that hold the order of [`MAX_OPTIONS`] options.
 const ORDER_WORDS: usize = MAX_OPTIONS * INDEX_BITS / 16;
 
-/// What was chosen for one item of a paper.
+/// Longest text of an answer, bytes.
+const MAX_TEXT_BYTES: usize = 2_000;
+
+/// What was answered to one item of a paper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chosen {
     /// Index of the item in [`Package::items`].
     pub item_idx: u16,
-    /// Chosen options in canonical order; bit 0 is the first; none is blank.
+    /// Choices: chosen options in canonical order; bit 0 is the first; none is blank. Other types: 1 + the place of
+    /// the answer in [`Answers::long`], 0 for none.
     pub options: u16,
+}
+
+/// What was answered to a whole paper.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answers {
+    /// In paper order.
+    pub chosen: Box<[Chosen]>,
+    /// Sequences and texts; an empty one is a blank.
+    pub long: Box<[Box<[u8]>]>,
+}
+
+impl Answers {
+    /// Returns what was given for an item.
+    #[must_use]
+    #[inline]
+    pub fn given(&self, item: &Item, chosen: Chosen) -> Given<'_> {
+        match (item.item_type, chosen.options) {
+            (_, 0) => Given::Blank,
+            (ItemType::SingleChoice | ItemType::MultipleChoice | ItemType::TrueFalse, options) => {
+                Given::Chosen(options)
+            }
+            (item_type, number) => match self.long.get(usize::from(number) - 1) {
+                None => Given::Blank,
+                Some(bytes) if bytes.is_empty() => Given::Blank,
+                Some(bytes) if is_sequence(item_type) => Given::Sequence(bytes),
+                Some(bytes) => std::str::from_utf8(bytes).map_or(Given::Blank, Given::Text),
+            },
+        }
+    }
+
+    /// Returns the number predicted, if the paper asks for one and it is whole and below 2^32.
+    pub(crate) fn prediction(&self, package: &Package) -> Option<u32> {
+        let asks = |chosen: &&Chosen| !package.items()[usize::from(chosen.item_idx)].is_scored();
+        let chosen = self.chosen.iter().find(asks)?;
+        match self.given(&package.items()[usize::from(chosen.item_idx)], *chosen) {
+            Given::Text(text) => rule::number(text).filter(|x| x.is_integer())?.to_u32(),
+            Given::Blank | Given::Chosen(_) | Given::Sequence(_) => None,
+        }
+    }
+}
+
+fn is_sequence(item_type: ItemType) -> bool {
+    matches!(
+        item_type,
+        ItemType::Cluster | ItemType::Matching | ItemType::Ordering
+    )
 }
 
 /// An item of a running paper: what was chosen last, and the order its options are shown in.
@@ -75,6 +128,7 @@ impl Slot {
 pub(crate) struct Running {
     pub(crate) attempt: u16,
     pub(crate) area: u16,
+    pub(crate) unit: u32,
     pub(crate) round: u32,
     pub(crate) last_seq: u32,
     pub(crate) started_at_ms: u64,
@@ -82,6 +136,7 @@ pub(crate) struct Running {
     pub(crate) idle_ms: u64,
     pub(crate) form_code: [u8; 8],
     pub(crate) slots: Box<[Slot]>,
+    pub(crate) long: Vec<Box<[u8]>>,
 }
 
 impl Running {
@@ -102,6 +157,7 @@ impl Running {
         Ok(Self {
             attempt,
             area,
+            unit: started.unit,
             round: started.round,
             last_seq: 0,
             started_at_ms: event.at_ms,
@@ -110,6 +166,7 @@ impl Running {
                 .try_into()
                 .map_err(|_| Reason::PaperMalformed)?,
             slots: slots(package, started)?,
+            long: Vec::new(),
         })
     }
 
@@ -120,8 +177,8 @@ impl Running {
         reopened: &Reopened,
     ) -> Result<Self, Reason> {
         let mut rest: &[u8] = &reopened.option_order;
-        let mut slots = Vec::with_capacity(finished.chosen.len());
-        for chosen in &finished.chosen {
+        let mut slots = Vec::with_capacity(finished.answers.chosen.len());
+        for chosen in &finished.answers.chosen {
             let n_options = package.items()[usize::from(chosen.item_idx)].n_options;
             let (shown, behind) = rest
                 .split_at_checked(usize::from(n_options))
@@ -139,12 +196,14 @@ impl Running {
         Ok(Self {
             attempt: finished.attempt,
             area: finished.area,
+            unit: finished.unit,
             round: finished.round,
             last_seq: reopened.last_seq,
             started_at_ms: finished.started_at_ms,
             idle_ms: finished.idle_ms.saturating_add(reopened.idle_ms),
             form_code: finished.form_code,
             slots: slots.into_boxed_slice(),
+            long: finished.answers.long.to_vec(),
         })
     }
 
@@ -162,8 +221,20 @@ impl Running {
             .ok()
             .and_then(|position| self.slots.get_mut(position))
             .ok_or(Reason::AnswerPositionUnknown)?;
-        let n_options = package.items()[usize::from(slot.item_idx)].n_options;
-        slot.chosen = slot.canonical(shown_bits(answer.response.as_ref(), n_options)?);
+        let item = &package.items()[usize::from(slot.item_idx)];
+        match read(answer.response.as_ref(), item)? {
+            Read::Shown(bits) => slot.chosen = slot.canonical(bits),
+            Read::Long(bytes) => {
+                match self.long.get_mut(usize::from(slot.chosen).wrapping_sub(1)) {
+                    Some(old) => *old = bytes.into(),
+                    None if bytes.is_empty() => {}
+                    None => {
+                        self.long.push(bytes.into());
+                        slot.chosen = u16::try_from(self.long.len()).map_err(|_| Reason::SeqGap)?;
+                    }
+                }
+            }
+        }
         Ok(true)
     }
 
@@ -185,26 +256,28 @@ impl Running {
         {
             return Err(Reason::TimeOutOfRange);
         }
-        let chosen: Box<[Chosen]> = self
-            .slots
-            .iter()
-            .map(|slot| Chosen {
-                item_idx: slot.item_idx,
-                options: slot.chosen,
-            })
-            .collect();
+        let chosen = |slot: &Slot| Chosen {
+            item_idx: slot.item_idx,
+            options: slot.chosen,
+        };
+        let answers = Answers {
+            chosen: self.slots.iter().map(chosen).collect(),
+            long: self.long.clone().into_boxed_slice(),
+        };
         Ok(Finished {
             attempt: self.attempt,
             area: self.area,
+            unit: self.unit,
             round: self.round,
             ended_by,
-            score: Score::of(package, &chosen),
+            score: package.score(&answers),
+            prediction: answers.prediction(package),
             started_at_ms: self.started_at_ms,
             ended_at_ms: ended.ended_at_ms,
             idle_ms: self.idle_ms,
             voided: false,
             form_code: self.form_code,
-            chosen,
+            answers,
         })
     }
 }
@@ -233,16 +306,71 @@ fn slots(package: &Package, started: &Started) -> Result<Box<[Slot]>, Reason> {
     Ok(slots.into_boxed_slice())
 }
 
-/// Returns the chosen options as shown; none for a blank.
-fn shown_bits(response: Option<&Response>, n_options: u8) -> Result<u16, Reason> {
-    match response.and_then(|response| response.value.as_ref()) {
-        None => Ok(0),
-        Some(Value::Chosen(bits)) if bits >> n_options == 0 => {
-            u16::try_from(*bits).map_err(|_| Reason::AnswerOptionOutOfRange)
-        }
-        Some(Value::Chosen(_)) => Err(Reason::AnswerOptionOutOfRange),
-        Some(Value::Text(_) | Value::Sequence(_)) => Err(Reason::AnswerTypeMismatch),
+/// An answer as the log holds it.
+enum Read<'a> {
+    /// Chosen options as shown; none for a blank.
+    Shown(u16),
+    /// A sequence or a text; empty for a blank.
+    Long(&'a [u8]),
+}
+
+fn read<'a>(response: Option<&'a Response>, item: &Item) -> Result<Read<'a>, Reason> {
+    let value = response.and_then(|response| response.value.as_ref());
+    let n = usize::from(item.n_options);
+    match item.item_type {
+        ItemType::SingleChoice | ItemType::MultipleChoice | ItemType::TrueFalse => match value {
+            None => Ok(Read::Shown(0)),
+            Some(Value::Chosen(bits)) if bits >> n == 0 => u16::try_from(*bits)
+                .map(Read::Shown)
+                .map_err(|_| Reason::AnswerOptionOutOfRange),
+            Some(Value::Chosen(_)) => Err(Reason::AnswerOptionOutOfRange),
+            Some(Value::Text(_) | Value::Sequence(_)) => Err(Reason::AnswerTypeMismatch),
+        },
+        ItemType::Cluster | ItemType::Matching | ItemType::Ordering => match value {
+            None => Ok(Read::Long(&[])),
+            Some(Value::Sequence(sequence)) => sequence_of(sequence, n, item).map(Read::Long),
+            Some(Value::Text(_) | Value::Chosen(_)) => Err(Reason::AnswerTypeMismatch),
+        },
+        _ => match value {
+            None => Ok(Read::Long(&[])),
+            Some(Value::Text(text)) => text_of(text, item).map(Read::Long),
+            Some(Value::Sequence(_) | Value::Chosen(_)) => Err(Reason::AnswerTypeMismatch),
+        },
     }
+}
+
+fn sequence_of<'a>(sequence: &'a [u8], n: usize, item: &Item) -> Result<&'a [u8], Reason> {
+    let most = match item.item_type {
+        ItemType::Cluster => 2,
+        _ => item.n_targets,
+    };
+    let whole = match item.item_type {
+        ItemType::Ordering => rule::is_permutation(sequence),
+        _ => sequence.iter().all(|mark| *mark <= most),
+    };
+    if sequence.is_empty() {
+        return Ok(sequence);
+    }
+    if sequence.len() != n || !whole {
+        return Err(Reason::AnswerOptionOutOfRange);
+    }
+    let nothing = item.item_type != ItemType::Ordering && sequence.iter().all(|mark| *mark == 0);
+    Ok(if nothing { &[] } else { sequence })
+}
+
+fn text_of<'a>(text: &'a str, item: &Item) -> Result<&'a [u8], Reason> {
+    let n_blanks = match item.item_type {
+        ItemType::Cloze => usize::from(item.n_blanks),
+        _ => 1,
+    };
+    if text.len() > MAX_TEXT_BYTES || text.split(BLANK_SEPARATOR).count() > n_blanks {
+        return Err(Reason::AnswerOptionOutOfRange);
+    }
+    Ok(if rule::is_empty(text) {
+        &[]
+    } else {
+        text.as_bytes()
+    })
 }
 
 /// An attempt that has ended, scored.
@@ -251,12 +379,16 @@ pub struct Finished {
     /// Number of the attempt, from 1.
     pub attempt: u16,
     pub(crate) area: u16,
+    /// Number of the unit in the directory, 0 for none.
+    pub unit: u32,
     /// Round it counts in.
     pub round: u32,
     /// Who ended it.
     pub ended_by: EndedBy,
     /// Score.
     pub score: Score,
+    /// Number predicted, if the paper asks for one.
+    pub prediction: Option<u32>,
     /// Unix milliseconds.
     pub started_at_ms: u64,
     /// Unix milliseconds: the submission, or the deadline.
@@ -267,8 +399,8 @@ pub struct Finished {
     pub voided: bool,
     /// First bytes of the paper's hash.
     pub form_code: [u8; 8],
-    /// What was chosen, in paper order.
-    pub chosen: Box<[Chosen]>,
+    /// What was answered.
+    pub answers: Answers,
 }
 
 impl Finished {
@@ -285,6 +417,7 @@ impl Finished {
             net_time_ms: self.net_time_ms(),
             submitted_at_ms: self.ended_at_ms,
             attempt: self.attempt,
+            prediction: self.prediction,
         }
     }
 }

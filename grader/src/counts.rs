@@ -28,7 +28,7 @@ struct Tally {
 }
 
 /// Area codes as small numbers, and the counts of each.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Counts {
     codes: Vec<String>,
     idx_by_code: HashMap<String, u16>,

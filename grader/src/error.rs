@@ -56,12 +56,21 @@ pub enum Error {
         /// Number of the item.
         item_id: u32,
     },
+    /// A decision does not follow from the one before it, or says nothing that is known here.
+    #[error("ruling {number} does not follow from the one before it")]
+    RulingInvalid {
+        /// Its place.
+        number: u32,
+    },
     /// The item is of a type that has no scoring rule here, or has too many or too few options.
     #[error("item {item_id} cannot be scored")]
     ItemUnsupported {
         /// Number of the item.
         item_id: u32,
     },
+    /// Dropped items stretch the others' scores, which is defined for items of equal weight only.
+    #[error("items cannot be dropped from an exam whose items have weights")]
+    DroppedWithWeights,
     /// Marks times key counts leave 64 bits.
     #[error("the marks need more than 64 bits of quanta")]
     QuantaOverflow,

@@ -54,6 +54,7 @@ fn section(mark: &str, topic: &str, rule: MultipleRule) -> Section {
         shuffle_items: true,
         shuffle_options: true,
         multiple_rule: rule.into(),
+        ..Section::default()
     }
 }
 
@@ -94,6 +95,7 @@ pub(crate) fn parts() -> Parts {
             item_id: item.item_id,
             revision: item.revision.clone(),
             right_options,
+            ..ItemKey::default()
         })
         .collect();
     Parts {
@@ -119,7 +121,7 @@ pub(crate) fn parts() -> Parts {
                 section("0.25", "A", MultipleRule::Unspecified),
                 section("0.5", "B", MultipleRule::Ripkey),
             ],
-            window: None,
+            ..Blueprint::default()
         },
         key: KeyHalf {
             format: 1,

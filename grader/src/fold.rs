@@ -5,6 +5,7 @@
 //! Invariant: counts, standings and finished attempts agree after every entry. Start at [`Fold::apply`].
 
 mod read;
+mod regrade;
 mod restore;
 
 use std::{collections::HashMap, sync::Arc};
@@ -607,7 +608,12 @@ mod tests {
         let fold = log.fold();
         let attempt = fold.attempt(&who, 1).unwrap();
         assert_eq!((attempt.score.quanta, attempt.score.n_correct), (45_000, 2));
-        let chosen: Vec<u16> = attempt.chosen.iter().map(|chosen| chosen.options).collect();
+        let chosen: Vec<u16> = attempt
+            .answers
+            .chosen
+            .iter()
+            .map(|chosen| chosen.options)
+            .collect();
         assert_eq!(chosen, [0, 0b0010, 0, 0, 0b00011, 0]);
         assert_eq!(fold.n_answers(), 5);
     }

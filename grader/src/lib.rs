@@ -13,10 +13,12 @@ mod package;
 mod fold;
 
 mod attempt;
+pub mod correction;
 mod counts;
 mod quarantine;
 mod result;
 mod rule;
+pub mod ruling;
 mod score;
 mod snapshot;
 mod standing;
@@ -29,15 +31,16 @@ pub mod service;
 #[cfg(test)]
 mod fixture;
 
-pub use attempt::{Chosen, Finished};
+pub use attempt::{Answers, Chosen, Finished};
 pub use error::{Error, Result};
 pub use fold::{Applied, Fold, Row, Standing};
 pub use id::{CandidateId, partition_of};
 pub use package::{Item, MAX_OPTIONS, Package};
 pub use quarantine::{Quarantined, Reason};
 pub use result::{ResultFile, result_file};
-pub use rule::{Rule, Share};
-pub use score::{Score, decimal};
+pub use rule::{Given, Share};
+pub use ruling::Rulings;
+pub use score::{Grade, Score, decimal};
 pub use snapshot::{load, save, state_hash};
 pub use standing::{
     key::{KeyLayout, RankFacts, SortKey},

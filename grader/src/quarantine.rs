@@ -118,7 +118,7 @@ pub struct Quarantined {
 }
 
 /// Entries kept aside, by partition.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Quarantine {
     partitions: Vec<Ward>,
 }

@@ -37,18 +37,30 @@ pub fn result_file(fold: &Fold) -> ResultFile {
 fn write_head(text: &mut String, fold: &Fold) -> std::fmt::Result {
     let package = fold.package();
     let ranking: Vec<_> = package.ranking().iter().copied().map(key_name).collect();
-    writeln!(text, "khoa-bang result\t1")?;
+    let rulings = package.rulings();
+    let last = rulings
+        .last_on_result
+        .map_or_else(|| "-".to_owned(), hex::encode);
+    let (quantity, definition) = match &rulings.prediction {
+        None => ("-".to_owned(), "-".to_owned()),
+        Some((quantity, words)) => (quantity.to_string(), words.replace(['\t', '\n', '\r'], " ")),
+    };
+    writeln!(text, "khoa-bang result\t2")?;
     writeln!(text, "exam\t{}", package.exam_id())?;
     writeln!(text, "paper\t{}", hex::encode(package.paper_hash()))?;
     writeln!(text, "key\t{}", hex::encode(package.key_hash()))?;
+    writeln!(text, "key_version\t{}", package.key_version())?;
+    writeln!(text, "rulings\t{}\t{last}", rulings.n_on_result)?;
     writeln!(text, "ranking\t{}", ranking.join(","))?;
     writeln!(text, "counted\t{}", counted_name(package.counted()))?;
+    writeln!(text, "prediction\t{quantity}\t{definition}")?;
+    writeln!(text, "excluded\t{}", fold.n_excluded())?;
     writeln!(text, "quanta_per_point\t{}", package.quanta_per_point())?;
     writeln!(text, "persons\t{}", fold.n_ranked(None))?;
     writeln!(
         text,
-        "rank\tarea_rank\tcandidate\tarea\tattempt\tscore\tquanta\tcorrect\tnet_time_ms\t\
-         submitted_at_ms\tended_by\tform"
+        "rank\tarea_rank\tcandidate\tarea\tunit\tround\tattempt\tscore\tquanta\tcorrect\tpassed\t\
+         prediction\tnet_time_ms\tsubmitted_at_ms\tended_by\tform"
     )
 }
 
@@ -74,11 +86,21 @@ fn write_row(
     row: &Row<'_>,
 ) -> std::fmt::Result {
     let attempt = row.counted;
+    let passed = match attempt.score.passed {
+        None => "-",
+        Some(true) => "yes",
+        Some(false) => "no",
+    };
+    let prediction = attempt
+        .prediction
+        .map_or_else(|| "-".to_owned(), |number| number.to_string());
     writeln!(
         text,
-        "{rank}\t{area_rank}\t{:?}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}",
+        "{rank}\t{area_rank}\t{:?}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{passed}\t{prediction}\t{}\t{}\t{}\t{}",
         row.candidate,
         row.area,
+        attempt.unit,
+        attempt.round,
         attempt.attempt,
         package.print(attempt.score.quanta),
         attempt.score.quanta,
@@ -117,6 +139,8 @@ fn key_name(key: RankingKey) -> &'static str {
         RankingKey::NetTime => "net_time",
         RankingKey::SubmittedAt => "submitted_at",
         RankingKey::FewestAttempts => "fewest_attempts",
+        RankingKey::Prediction => "prediction",
+        RankingKey::PredictionNotAbove => "prediction_not_above",
     }
 }
 
@@ -176,18 +200,22 @@ mod tests {
         let result = result_file(&fold);
         let package = fold.package();
         let expected = format!(
-            "khoa-bang result\t1\n\
+            "khoa-bang result\t2\n\
              exam\tthi-thu\n\
              paper\t{}\n\
              key\t{}\n\
+             key_version\t1\n\
+             rulings\t0\t-\n\
              ranking\tscore,net_time\n\
              counted\tbest\n\
+             prediction\t-\t-\n\
+             excluded\t0\n\
              quanta_per_point\t60000\n\
              persons\t3\n\
-             rank\tarea_rank\tcandidate\tarea\tattempt\tscore\tquanta\tcorrect\tnet_time_ms\tsubmitted_at_ms\tended_by\tform\n\
-             1\t1\t{}\t79\t1\t0.75\t45000\t2\t5000\t1700000005000\tdeadline\t0102030405060708\n\
-             1\t1\t{}\t79\t1\t0.75\t45000\t2\t5000\t1700000005000\tcandidate\t0102030405060708\n\
-             3\t1\t{}\t01\t1\t0.33\t20000\t0\t4000\t1700000004000\torganizer\t0102030405060708\n",
+             rank\tarea_rank\tcandidate\tarea\tunit\tround\tattempt\tscore\tquanta\tcorrect\tpassed\tprediction\tnet_time_ms\tsubmitted_at_ms\tended_by\tform\n\
+             1\t1\t{}\t79\t0\t1\t1\t0.75\t45000\t2\t-\t-\t5000\t1700000005000\tdeadline\t0102030405060708\n\
+             1\t1\t{}\t79\t0\t1\t1\t0.75\t45000\t2\t-\t-\t5000\t1700000005000\tcandidate\t0102030405060708\n\
+             3\t1\t{}\t01\t0\t1\t1\t0.33\t20000\t0\t-\t-\t4000\t1700000004000\torganizer\t0102030405060708\n",
             hex::encode(package.paper_hash()),
             hex::encode(package.key_hash()),
             "01".repeat(16),

@@ -6,8 +6,6 @@
 
 use rust_decimal::{Decimal, RoundingStrategy};
 
-use crate::{attempt::Chosen, package::Package};
-
 /// What an attempt earned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Score {
@@ -15,28 +13,47 @@ pub struct Score {
     pub quanta: i64,
     /// Items with the full mark.
     pub n_correct: u16,
+    /// Whether it passes; none if the exam has no pass mark.
+    pub passed: Option<bool>,
 }
 
-impl Score {
-    /// Scores a paper; what was chosen stands in paper order.
-    #[must_use]
-    pub fn of(package: &Package, chosen: &[Chosen]) -> Self {
-        let mut score = Self::default();
-        for (place_idx, chosen) in chosen.iter().enumerate() {
-            let (quanta, full) = package.grade(place_idx, chosen.item_idx, chosen.options);
-            score.quanta += quanta;
-            score.n_correct += u16::from(full);
+/// What one answer earned by itself, before floors and stretching.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grade {
+    /// Quanta, negative for a wrong answer that loses marks.
+    pub quanta: i64,
+    /// Quanta of the full mark; 0 for what is not scored.
+    pub mark_quanta: i64,
+    /// The full mark was earned.
+    pub is_full: bool,
+    /// Nothing was answered.
+    pub blank: bool,
+}
+
+impl Grade {
+    pub(crate) fn scaled(self, factor: i64) -> Self {
+        Self {
+            quanta: self.quanta * factor,
+            mark_quanta: self.mark_quanta * factor,
+            ..self
         }
-        score
     }
 }
 
-/// Prints quanta as points, rounded half away from zero, always with `decimals` places.
+/// Prints quanta as points, rounded once as the exam's rules say, always with `decimals` places.
 #[must_use]
-pub fn decimal(quanta: i64, quanta_per_point: i64, decimals: u32) -> String {
+pub fn decimal(
+    quanta: i64,
+    quanta_per_point: i64,
+    decimals: u32,
+    rounding: RoundingStrategy,
+) -> String {
     // the quotient has 28 digits: no true value lies so near a midpoint that this rounding could move it across
     let points = Decimal::from(quanta) / Decimal::from(quanta_per_point);
-    let rounded = points.round_dp_with_strategy(decimals, RoundingStrategy::MidpointAwayFromZero);
+    let mut rounded = points.round_dp_with_strategy(decimals, rounding);
+    if rounded.is_zero() {
+        rounded.set_sign_positive(true);
+    }
     format!("{rounded:.places$}", places = decimals as usize)
 }
 
@@ -48,7 +65,29 @@ mod tests {
 
     #[track_caller]
     fn check(quanta: i64, quanta_per_point: i64, decimals: u32, expected: &str) {
-        assert_eq!(decimal(quanta, quanta_per_point, decimals), expected);
+        let rounding = RoundingStrategy::MidpointAwayFromZero;
+        assert_eq!(
+            decimal(quanta, quanta_per_point, decimals, rounding),
+            expected
+        );
+    }
+
+    #[test]
+    fn every_way_of_rounding_is_the_named_one() {
+        use RoundingStrategy::{MidpointAwayFromZero, MidpointNearestEven, ToZero};
+        // verified numbers: 7.125, 7.135, 8.25, -2.5
+        for (quanta, places, away, even, zero) in [
+            (71_250, 2, "7.13", "7.12", "7.12"),
+            (71_350, 2, "7.14", "7.14", "7.13"),
+            (82_500, 1, "8.3", "8.2", "8.2"),
+            (-25_000, 0, "-3", "-2", "-2"),
+            (-4_000, 0, "0", "0", "0"),
+            (-2_500, 2, "-0.25", "-0.25", "-0.25"),
+        ] {
+            assert_eq!(decimal(quanta, 10_000, places, MidpointAwayFromZero), away);
+            assert_eq!(decimal(quanta, 10_000, places, MidpointNearestEven), even);
+            assert_eq!(decimal(quanta, 10_000, places, ToZero), zero);
+        }
     }
 
     #[test]
@@ -80,7 +119,8 @@ mod tests {
                 let places = decimals as usize;
                 format!("{}.{:0places$}", units / scale, units % scale)
             };
-            prop_assert_eq!(decimal(quanta, per_point, decimals), expected);
+            let rounding = RoundingStrategy::MidpointAwayFromZero;
+            prop_assert_eq!(decimal(quanta, per_point, decimals, rounding), expected);
         }
     }
 }

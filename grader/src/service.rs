@@ -7,6 +7,7 @@
 
 mod follow;
 mod log_source;
+mod reply;
 mod snapshot_file;
 
 use std::{
@@ -23,10 +24,13 @@ use std::{
 use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
 use proto::{
-    exam::v1::{ErrorCode, ExamState, LogPosition, StandingRow, WatchExamResponse},
+    exam::v1::{ErrorCode, ExamState, LogPosition, WatchExamResponse},
     grader::v1::{
-        ExportResultRequest, ExportResultResponse, GetCountsRequest, GetCountsResponse,
-        GetStandingRequest, GetStandingResponse, GetStandingsRequest, GetStandingsResponse,
+        DryRunRequest, ExportResultRequest, ExportResultResponse, GetCountsRequest,
+        GetCountsResponse, GetGraderStateRequest, GetGraderStateResponse, GetStandingRequest,
+        GetStandingResponse, GetStandingsRequest, GetStandingsResponse, GetStatisticsRequest,
+        GetStatisticsResponse, GetUnitStandingsRequest, GetUnitStandingsResponse,
+        GetWinnersRequest, GetWinnersResponse, Impact, RankScoreRequest, RankScoreResponse,
         WatchExamRequest, grader_service_server::GraderService,
     },
 };
@@ -36,13 +40,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 pub use self::log_source::{LogSource, LogStream};
 use self::snapshot_file::SnapshotFile;
-use crate::{
-    error::Result,
-    fold::{Fold, Row},
-    id::CandidateId,
-    package::Package,
-    result::result_file,
-};
+use crate::{error::Result, fold::Fold, id::CandidateId, package::Package, result::result_file};
 
 /// Rows of a page when none are asked for.
 const DEFAULT_ROWS: u32 = 100;
@@ -87,6 +85,8 @@ struct Live {
 
 struct LiveState {
     fold: Fold,
+    /// Packages of all versions of the key, the one in force last.
+    versions: Vec<Arc<Package>>,
     /// Last positions stored, as the newest batch told them.
     ends: Vec<u64>,
 }
@@ -103,23 +103,30 @@ impl Graders {
         }
     }
 
-    /// Follows an exam's log from its snapshot on, or from its start; for an exam that is followed already only the
-    /// state is set.
+    /// Follows an exam's log from its snapshot on, or from its start; an exam that is followed already is graded anew
+    /// if other decisions are in force now. `versions` are the packages of all versions of the key, the one in force last.
     ///
     /// A snapshot that cannot be used is left aside with a warning: the log holds everything.
+    ///
+    /// # Panics
+    /// Without a version.
     pub async fn add_exam(
         &self,
         state: ExamState,
-        package: Arc<Package>,
+        versions: Vec<Arc<Package>>,
         source: Arc<dyn LogSource>,
     ) {
+        let package = versions.last().expect("an exam has a key");
         let exam_id = package.exam_id().to_owned();
         if self.set_exam_state(&exam_id, state) {
+            if let Ok(live) = self.live(&exam_id) {
+                live.regrade(versions).await;
+            }
             return;
         }
         let file = SnapshotFile::new(&self.inner.snapshots, &exam_id);
-        let fold = file.load(package).await;
-        let live = Arc::new(Live::new(fold, state));
+        let fold = file.load(Arc::clone(package)).await;
+        let live = Arc::new(Live::new(fold, versions, state));
         let mut exams = self.exams();
         exams.entry(exam_id).or_insert_with(|| {
             let (stop, stopped) = watch::channel(false);
@@ -130,6 +137,13 @@ impl Graders {
                 task: tokio::spawn(task),
             }
         });
+    }
+
+    /// Reports whether an exam is followed under the decision with this hash as its last one.
+    #[must_use]
+    pub fn follows(&self, exam_id: &str, last_ruling: Option<[u8; 32]>) -> bool {
+        let live = self.exams().get(exam_id).map(|exam| Arc::clone(&exam.live));
+        live.is_some_and(|live| live.read().fold.package().rulings().last == last_ruling)
     }
 
     /// Tells watchers where an exam stands now; false if it is not followed.
@@ -207,11 +221,12 @@ impl Followed {
 }
 
 impl Live {
-    fn new(fold: Fold, exam_state: ExamState) -> Self {
+    fn new(fold: Fold, versions: Vec<Arc<Package>>, exam_state: ExamState) -> Self {
         Self {
             state: RwLock::new(LiveState {
                 ends: fold.positions().to_vec(),
                 fold,
+                versions,
             }),
             exam_state: AtomicI32::new(exam_state.into()),
             folding: Arc::default(),
@@ -231,6 +246,56 @@ impl Live {
             .expect("no log entry makes the fold panic")
     }
 
+    /// Puts other decisions into force: what is folded so far is graded anew beside the old state, then takes its place
+    /// at once. Nothing is folded meanwhile; readers see the old state until the last moment.
+    async fn regrade(self: &Arc<Self>, versions: Vec<Arc<Package>>) {
+        let package = Arc::clone(versions.last().expect("an exam has a key"));
+        let is_known = |live: &Self| {
+            let state = live.read();
+            let known = state.fold.package();
+            (known.rulings().last, known.key_hash()) == (package.rulings().last, package.key_hash())
+        };
+        let turn = Arc::clone(&self.folding).lock_owned().await;
+        if is_known(self) {
+            return;
+        }
+        let live = Arc::clone(self);
+        let graded = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            let fold = live.read().fold.graded_by(&package)?;
+            let old = {
+                let mut state = live.write();
+                state.versions = versions;
+                std::mem::replace(&mut state.fold, fold)
+            };
+            drop(old); // it takes a while to free a large state: not under the lock
+            Result::Ok(())
+        });
+        match graded.await {
+            Ok(Ok(())) => self.announce(),
+            Ok(Err(error)) => tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the log cannot be graded by the new key"
+            ),
+            Err(error) => tracing::error!(%error, "grading anew broke"),
+        }
+    }
+
+    /// Runs a long reader: nothing is folded meanwhile, and no thread of the runtime is blocked.
+    async fn read_long<T: Send + 'static>(
+        self: Arc<Self>,
+        read: impl FnOnce(&LiveState) -> std::result::Result<T, Status> + Send + 'static,
+    ) -> std::result::Result<T, Status> {
+        let turn = Arc::clone(&self.folding).lock_owned().await;
+        let outcome = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            read(&self.read())
+        });
+        outcome.await.map_err(|_| {
+            internal("Máy chủ hỏng khi đang tính / The server broke while it was computing")
+        })?
+    }
+
     fn announce(&self) {
         self.changed.send_modify(|number| *number += 1);
     }
@@ -246,6 +311,28 @@ impl Live {
             lag: state.lag(),
             n_quarantined: state.fold.n_quarantined(),
         }
+    }
+
+    fn standings(
+        &self,
+        request: &GetStandingsRequest,
+    ) -> std::result::Result<GetStandingsResponse, Status> {
+        let limit = match request.limit {
+            0 => DEFAULT_ROWS,
+            limit @ 1..=MAX_ROWS => limit,
+            _ => return Err(invalid("limit")),
+        };
+        let area = request.scope.as_ref().map(|scope| scope.area.as_str());
+        let area = area.filter(|area| !area.is_empty());
+        let fold = &self.read().fold;
+        let rows = fold.page(area, request.offset, limit as usize);
+        Ok(GetStandingsResponse {
+            rows: rows
+                .iter()
+                .map(|row| reply::standing_row(fold, row))
+                .collect(),
+            n_ranked: fold.n_ranked(area),
+        })
     }
 
     fn after(&self) -> Vec<LogPosition> {
@@ -267,8 +354,12 @@ impl LiveState {
     }
 
     /// Says what still keeps the result back.
-    fn not_ready(&self, ends: &[u64]) -> Option<&'static str> {
-        if self.fold.positions() != ends {
+    fn not_ready(&self, request: &ExportResultRequest) -> Option<&'static str> {
+        if self.fold.package().rulings().n_all != request.n_rulings {
+            Some(
+                "Quyết định mới nhất chưa được áp dụng / The newest decision is not in force here yet",
+            )
+        } else if self.fold.positions() != request.ends {
             Some(
                 "Nhật ký chưa chấm đến đúng các vị trí này / The log is not folded to exactly these positions",
             )
@@ -290,22 +381,7 @@ impl GraderService for Graders {
     ) -> Answer<GetStandingsResponse> {
         let request = request.into_inner();
         let live = self.live(&request.exam_id)?;
-        let limit = match request.limit {
-            0 => DEFAULT_ROWS,
-            limit @ 1..=MAX_ROWS => limit,
-            _ => return Err(invalid("limit")),
-        };
-        let area = request.scope.map(|scope| scope.area);
-        let area = area.as_deref().filter(|area| !area.is_empty());
-        let state = live.read();
-        let rows = state.fold.page(area, request.offset, limit as usize);
-        Ok(Response::new(GetStandingsResponse {
-            rows: rows
-                .iter()
-                .map(|row| standing_row(&state.fold, row))
-                .collect(),
-            n_ranked: state.fold.n_ranked(area),
-        }))
+        live.standings(&request).map(Response::new)
     }
 
     async fn get_standing(
@@ -317,9 +393,66 @@ impl GraderService for Graders {
         let candidate =
             CandidateId::try_from(&*request.candidate).map_err(|_| invalid("candidate"))?;
         let state = live.read();
-        own_standing(&state.fold, &candidate, request.attempt)
+        reply::own_standing(&state, &candidate, request.attempt)
             .map(Response::new)
             .ok_or_else(|| not_ready("Lượt thi chưa kết thúc hoặc chưa chấm xong / The attempt has not ended or is not graded yet"))
+    }
+
+    type WatchStandingsStream = BoxStream<GetStandingsResponse>;
+
+    async fn watch_standings(
+        &self,
+        request: Request<GetStandingsRequest>,
+    ) -> Answer<BoxStream<GetStandingsResponse>> {
+        let request = request.into_inner();
+        let live = self.live(&request.exam_id)?;
+        live.standings(&request)?; // what is wrong with it is said at once
+        let pages = Watch::new(&live, move |live: &Live| live.standings(&request).ok());
+        Ok(Response::new(pages.stream()))
+    }
+
+    async fn rank_score(&self, _: Request<RankScoreRequest>) -> Answer<RankScoreResponse> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn get_unit_standings(
+        &self,
+        _: Request<GetUnitStandingsRequest>,
+    ) -> Answer<GetUnitStandingsResponse> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn get_winners(&self, _: Request<GetWinnersRequest>) -> Answer<GetWinnersResponse> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn get_statistics(
+        &self,
+        _: Request<GetStatisticsRequest>,
+    ) -> Answer<GetStatisticsResponse> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn dry_run(&self, request: Request<DryRunRequest>) -> Answer<Impact> {
+        let request = request.into_inner();
+        let exam = request.exam.ok_or_else(|| invalid("exam"))?;
+        let exam_id = exam.spec.as_ref().map(|spec| spec.exam_id.as_str());
+        let live = self.live(exam_id.unwrap_or_default())?;
+        let impact = live
+            .read_long(move |state| reply::dry_run(&state.fold, &exam, &request.key))
+            .await?;
+        Ok(Response::new(impact))
+    }
+
+    async fn get_grader_state(
+        &self,
+        request: Request<GetGraderStateRequest>,
+    ) -> Answer<GetGraderStateResponse> {
+        let live = self.live(&request.get_ref().exam_id)?;
+        let state = live
+            .read_long(|state| Ok(reply::grader_state(&state.fold, state.lag())))
+            .await?;
+        Ok(Response::new(state))
     }
 
     async fn get_counts(&self, request: Request<GetCountsRequest>) -> Answer<GetCountsResponse> {
@@ -340,16 +473,9 @@ impl GraderService for Graders {
         request: Request<WatchExamRequest>,
     ) -> Answer<BoxStream<WatchExamResponse>> {
         let live = self.live(&request.get_ref().exam_id)?;
-        let watch = Watch {
-            changed: live.changed.subscribe(),
-            live: Arc::downgrade(&live),
-            sent: None,
-        };
-        let states = stream::unfold(watch, |mut watch| async {
-            let counts = watch.next().await?;
-            Some((Ok(counts), watch))
-        });
-        Ok(Response::new(states.boxed()))
+        Ok(Response::new(
+            Watch::new(&live, |live: &Live| Some(live.counts())).stream(),
+        ))
     }
 
     type ExportResultStream = BoxStream<ExportResultResponse>;
@@ -360,14 +486,9 @@ impl GraderService for Graders {
     ) -> Answer<BoxStream<ExportResultResponse>> {
         let request = request.into_inner();
         let live = self.live(&request.exam_id)?;
-        let turn = Arc::clone(&live.folding).lock_owned().await;
-        let files = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
-            result_and_key(&live, &request.ends)
-        });
-        let files = files
-            .await
-            .map_err(|_| internal("Không ghi được kết quả / The result could not be written"))??;
+        let files = live
+            .read_long(move |state| result_and_keys(state, &request))
+            .await?;
         let pieces = files
             .into_iter()
             .flat_map(|(file, bytes)| pieces(file, bytes));
@@ -376,80 +497,75 @@ impl GraderService for Graders {
 }
 
 /// A watcher of one exam: sends the first state at once, then changed ones.
-struct Watch {
+struct Watch<T, F> {
     live: Weak<Live>,
     changed: watch::Receiver<u64>,
-    sent: Option<(Instant, WatchExamResponse)>,
+    sent: Option<(Instant, T)>,
+    read: F,
 }
 
-impl Watch {
+impl<T, F> Watch<T, F>
+where
+    T: Clone + PartialEq + Send + 'static,
+    F: Fn(&Live) -> Option<T> + Send + 'static,
+{
+    fn new(live: &Arc<Live>, read: F) -> Self {
+        Self {
+            live: Arc::downgrade(live),
+            changed: live.changed.subscribe(),
+            sent: None,
+            read,
+        }
+    }
+
+    fn stream(self) -> BoxStream<T> {
+        let states = stream::unfold(self, |mut watch| async {
+            let state = watch.next().await?;
+            Some((Ok(state), watch))
+        });
+        states.boxed()
+    }
+
     /// Returns the next state; none once the exam is followed no more.
-    async fn next(&mut self) -> Option<WatchExamResponse> {
+    async fn next(&mut self) -> Option<T> {
         loop {
             if let Some((at, _)) = &self.sent {
                 self.changed.changed().await.ok()?;
                 tokio::time::sleep_until(*at + WATCH_PERIOD).await;
             }
             self.changed.mark_unchanged();
-            let counts = self.live.upgrade()?.counts();
-            if self.sent.as_ref().is_none_or(|sent| sent.1 != counts) {
-                self.sent = Some((Instant::now(), counts.clone()));
-                return Some(counts);
+            let state = (self.read)(&*self.live.upgrade()?)?;
+            if self.sent.as_ref().is_none_or(|sent| sent.1 != state) {
+                self.sent = Some((Instant::now(), state.clone()));
+                return Some(state);
             }
         }
     }
 }
 
-fn standing_row(fold: &Fold, row: &Row<'_>) -> StandingRow {
-    let counted = row.counted;
-    StandingRow {
-        rank: row.rank,
-        candidate: Bytes::copy_from_slice(row.candidate.as_bytes()),
-        area: row.area.to_owned(),
-        score: fold.package().print(counted.score.quanta),
-        n_correct: u32::from(counted.score.n_correct),
-        net_time_ms: counted.net_time_ms(),
-        submitted_at_ms: counted.ended_at_ms,
-        attempt: u32::from(counted.attempt),
-    }
-}
-
-fn own_standing(fold: &Fold, candidate: &CandidateId, attempt: u32) -> Option<GetStandingResponse> {
-    let standing = fold.standing(candidate)?;
-    let asked = match attempt {
-        0 => standing.row.counted,
-        attempt => fold.attempt(candidate, attempt)?,
-    };
-    let package = fold.package();
-    Some(GetStandingResponse {
-        counted: Some(standing_row(fold, &standing.row)),
-        area_rank: standing.area_rank,
-        n_ranked: fold.n_ranked(None),
-        score: package.print(asked.score.quanta),
-        max_score: package.print(package.max_quanta()),
-        n_correct: u32::from(asked.score.n_correct),
-        n_items: u32::try_from(package.n_items()).expect("papers are short, checked at load"),
-        net_time_ms: asked.net_time_ms(),
-    })
-}
-
-fn result_and_key(
-    live: &Live,
-    ends: &[u64],
-) -> std::result::Result<[(&'static str, Bytes); 2], Status> {
-    let state = live.read();
-    if let Some(why) = state.not_ready(ends) {
+fn result_and_keys(
+    state: &LiveState,
+    request: &ExportResultRequest,
+) -> std::result::Result<Vec<(String, Bytes)>, Status> {
+    if let Some(why) = state.not_ready(request) {
         return Err(not_ready(why));
     }
     let result = result_file(&state.fold).bytes.into();
-    let key = state.fold.package().key_bytes().clone();
-    Ok([("result.tsv", result), ("key.bin", key)])
+    let mut files = vec![("result.tsv".to_owned(), result)];
+    files.extend(state.versions.iter().map(|package| {
+        let name = match package.key_version() {
+            1 => "key.bin".to_owned(),
+            version => format!("key-{version}.bin"),
+        };
+        (name, package.key_bytes().clone())
+    }));
+    Ok(files)
 }
 
-fn pieces(file: &'static str, mut bytes: Bytes) -> impl Iterator<Item = ExportResultResponse> {
+fn pieces(file: String, mut bytes: Bytes) -> impl Iterator<Item = ExportResultResponse> {
     std::iter::from_fn(move || {
         (!bytes.is_empty()).then(|| ExportResultResponse {
-            file: file.to_owned(),
+            file: file.clone(),
             data: bytes.split_to(bytes.len().min(PIECE_BYTES)),
         })
     })
@@ -626,7 +742,11 @@ mod tests {
             self.engine.set(log);
             let source = LogServiceClient::new(LogServiceServer::new(self.engine.clone()));
             self.graders
-                .add_exam(ExamState::Open, Arc::clone(&log.package), Arc::new(source))
+                .add_exam(
+                    ExamState::Open,
+                    vec![Arc::clone(&log.package)],
+                    Arc::new(source),
+                )
                 .await;
         }
 
@@ -650,6 +770,7 @@ mod tests {
             let request = ExportResultRequest {
                 exam_id: "thi-thu".to_owned(),
                 ends: ends.to_vec(),
+                n_rulings: 0,
             };
             let mut stream = self.client.export_result(request).await?.into_inner();
             let mut pieces = Vec::new();
@@ -746,9 +867,11 @@ mod tests {
             exam_id: "thi-thu".to_owned(),
             scope: Some(Scope {
                 area: "79".to_owned(),
+                ..Scope::default()
             }),
             offset: 1,
             limit: 3,
+            public: false,
         };
         let page = rig
             .client
@@ -784,6 +907,7 @@ mod tests {
             exam_id: "thi-thu".to_owned(),
             candidate: vec![6; 16].into(),
             attempt: 1,
+            public: false,
         };
         let standing = rig
             .client
@@ -834,6 +958,7 @@ mod tests {
         let request = ExportResultRequest {
             exam_id,
             ends: vec![],
+            n_rulings: 0,
         };
         statuses.push(rig.client.export_result(request).await.unwrap_err());
         for status in statuses {
@@ -899,10 +1024,119 @@ mod tests {
         );
     }
 
+    /// The fixture's exam with the first key turned from A to B by a decision; exam, and key halves by version.
+    fn corrected() -> (proto::exam::v1::Exam, Vec<u8>, Vec<Vec<u8>>) {
+        use proto::exam::v1::{KeyRuling, Ruling, ruling::Kind};
+        let mut parts = parts();
+        let (mut exam, paper, first) = parts.encode();
+        parts.key.key_version = 2;
+        parts.key.keys[0].right_options = 0b10;
+        let (_, _, second) = parts.encode();
+        crate::ruling::append(
+            &mut exam,
+            Ruling {
+                at_ms: 77,
+                note: "đáp án câu 101 sửa thành B".to_owned(),
+                kind: Some(Kind::Key(KeyRuling {
+                    key_version: 2,
+                    key_hash: blake3::hash(&second).as_bytes().to_vec().into(),
+                    item_ids: vec![101],
+                })),
+                ..Ruling::default()
+            },
+        );
+        (exam, paper, vec![first, second])
+    }
+
+    #[tokio::test]
+    async fn a_corrected_key_is_tried_out_then_put_into_force_with_its_history() {
+        let mut rig = Rig::new();
+        let mut log = Log::new(&parts());
+        let sit = |log: &mut Log, n: u8, chosen: u32| {
+            let answers = [(0, chosen)];
+            log.sit(candidate(n), 1, "79", &answers, 1_000, EndedBy::Candidate);
+        };
+        sit(&mut log, 1, 0b01);
+        sit(&mut log, 2, 0b10);
+        rig.add(&log).await;
+        rig.caught_up(&log).await;
+        let (exam, paper, keys) = corrected();
+        let request = DryRunRequest {
+            exam: Some(exam.clone()),
+            key: keys[1].clone().into(),
+        };
+        let impact = rig.client.dry_run(request).await.unwrap().into_inner();
+        let total = impact.total.unwrap();
+        assert_eq!((total.n_scores, total.n_higher, total.n_ranks), (2, 1, 2));
+        let own = GetStandingRequest {
+            exam_id: "thi-thu".to_owned(),
+            candidate: vec![2; 16].into(),
+            ..GetStandingRequest::default()
+        };
+        let standing = async |rig: &mut Rig| {
+            let own = own.clone();
+            rig.client.get_standing(own).await.unwrap().into_inner()
+        };
+        assert_eq!(
+            standing(&mut rig).await.score,
+            "0.00",
+            "a dry run changes nothing"
+        );
+
+        let versions = keys
+            .iter()
+            .map(|key| Arc::new(Package::load(&exam, &paper, key).unwrap()));
+        let source = LogServiceClient::new(LogServiceServer::new(rig.engine.clone()));
+        let last = crate::Rulings::read(&exam).unwrap().last;
+        assert!(!rig.graders.follows("thi-thu", last));
+        rig.graders
+            .add_exam(ExamState::Open, versions.collect(), Arc::new(source))
+            .await;
+        assert!(rig.graders.follows("thi-thu", last));
+        let after = standing(&mut rig).await;
+        assert_eq!(
+            (after.score.as_str(), after.counted.unwrap().rank),
+            ("0.25", 1)
+        );
+        let history: Vec<_> = after
+            .scores
+            .iter()
+            .map(|by| (by.key_version, by.at_ms, by.score.as_str()))
+            .collect();
+        assert_eq!(history, [(1, 0, "0.00"), (2, 77, "0.25")]);
+        // what is answered later is graded by the new key as well
+        sit(&mut log, 3, 0b10);
+        rig.engine.set(&log);
+        rig.caught_up(&log).await;
+        let ends = log.positions.clone();
+        let refused = rig.export(&ends).await.unwrap_err();
+        assert_eq!(
+            refused.code(),
+            Code::FailedPrecondition,
+            "a decision is missing in what is asked"
+        );
+        let request = ExportResultRequest {
+            exam_id: "thi-thu".to_owned(),
+            ends,
+            n_rulings: 1,
+        };
+        let mut stream = rig
+            .client
+            .export_result(request)
+            .await
+            .unwrap()
+            .into_inner();
+        let mut files = Vec::new();
+        while let Some(piece) = stream.message().await.unwrap() {
+            files.push(piece.file);
+        }
+        assert_eq!(files, ["result.tsv", "key.bin", "key-2.bin"]);
+    }
+
     #[test]
     fn long_files_come_in_pieces() {
         let bytes = Bytes::from(vec![7; 2 * PIECE_BYTES + 1]);
-        let lens: Vec<usize> = pieces("result.tsv", bytes)
+        let lens: Vec<usize> = pieces("result.tsv".to_owned(), bytes)
             .map(|piece| piece.data.len())
             .collect();
         assert_eq!(lens, [PIECE_BYTES, PIECE_BYTES, 1]);
@@ -966,7 +1200,7 @@ mod tests {
     #[test]
     fn lag_is_what_is_stored_but_not_folded() {
         let log = finished_log(4);
-        let live = Live::new(log.fold(), ExamState::Open);
+        let live = Live::new(log.fold(), vec![Arc::clone(&log.package)], ExamState::Open);
         assert_eq!(live.counts().lag, 0);
         live.write().ends.iter_mut().for_each(|end| *end += 3);
         assert_eq!(live.counts().lag, 12);

@@ -10,17 +10,16 @@ use prost::Message;
 use proto::exam::v1::EndedBy;
 
 use crate::{
-    attempt::{Chosen, Finished, Running, Slot},
+    attempt::{Answers, Chosen, Finished, Running, Slot},
     error::{Error, Result},
     fold::{Fold, Person},
     id::CandidateId,
     package::Package,
     quarantine::{Quarantined, Reason},
-    score::Score,
 };
 
 /// Layout of a snapshot; another number is refused, and the log is read from its start.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 const HASH_BYTES: usize = 32;
 const SLOT_BYTES: usize = 10;
 const CHOSEN_BYTES: usize = 4;
@@ -48,6 +47,9 @@ struct Head {
     n_quarantined: Vec<u64>,
     #[prost(uint64, tag = "10")]
     n_persons: u64,
+    /// Hash of the last decision that concerns the result.
+    #[prost(bytes = "vec", tag = "11")]
+    ruling: Vec<u8>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -89,6 +91,10 @@ struct RunningRecord {
     slots: Vec<u8>,
     #[prost(uint64, tag = "8")]
     idle_ms: u64,
+    #[prost(uint32, tag = "9")]
+    unit: u32,
+    #[prost(bytes = "vec", repeated, tag = "10")]
+    long: Vec<Vec<u8>>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -114,6 +120,10 @@ struct FinishedRecord {
     idle_ms: u64,
     #[prost(bool, tag = "10")]
     voided: bool,
+    #[prost(uint32, tag = "11")]
+    unit: u32,
+    #[prost(bytes = "vec", repeated, tag = "12")]
+    long: Vec<Vec<u8>>,
 }
 
 /// Returns the state as bytes.
@@ -140,7 +150,7 @@ pub fn state_hash(fold: &Fold) -> [u8; 32] {
     *tail
 }
 
-/// Reads a state back, for the package it was made with.
+/// Reads a state back; it is graded anew by this package, of any version of the key.
 ///
 /// # Errors
 /// [`Error::SnapshotDamaged`] if the bytes are not what was saved, [`Error::FormatUnknown`] and
@@ -234,6 +244,10 @@ fn head(fold: &Fold, areas: &SortedAreas) -> Head {
             .collect(),
         n_quarantined: fold.quarantine_lens().collect(),
         n_persons: fold.n_persons(),
+        ruling: package
+            .rulings()
+            .last_on_result
+            .map_or_else(Vec::new, |hash| hash.to_vec()),
     }
 }
 
@@ -249,6 +263,8 @@ fn person_record(person: &Person, areas: &SortedAreas) -> PersonRecord {
             idle_ms: running.idle_ms,
             form_code: running.form_code.to_vec(),
             slots: running.slots.iter().flat_map(slot_bytes).collect(),
+            unit: running.unit,
+            long: vecs(&running.long),
         }),
         finished: person
             .finished
@@ -263,10 +279,25 @@ fn person_record(person: &Person, areas: &SortedAreas) -> PersonRecord {
                 voided: finished.voided,
                 ended_at_ms: finished.ended_at_ms,
                 form_code: finished.form_code.to_vec(),
-                chosen: finished.chosen.iter().flat_map(chosen_bytes).collect(),
+                chosen: finished
+                    .answers
+                    .chosen
+                    .iter()
+                    .flat_map(chosen_bytes)
+                    .collect(),
+                unit: finished.unit,
+                long: vecs(&finished.answers.long),
             })
             .collect(),
     }
+}
+
+fn vecs(long: &[Box<[u8]>]) -> Vec<Vec<u8>> {
+    long.iter().map(|bytes| bytes.to_vec()).collect()
+}
+
+fn boxes(long: &[Vec<u8>]) -> Vec<Box<[u8]>> {
+    long.iter().map(|bytes| bytes.as_slice().into()).collect()
 }
 
 fn slot_bytes(slot: &Slot) -> impl Iterator<Item = u8> + use<> {
@@ -295,10 +326,8 @@ fn restore_head(head: &Head, package: &Arc<Package>) -> Result<(Fold, Vec<u16>)>
             format: head.format,
         });
     }
-    if head.exam_id != package.exam_id()
-        || head.paper_hash != package.paper_hash()
-        || head.key_hash != package.key_hash()
-    {
+    // answers are saved, not scores: a snapshot serves every version of the key
+    if head.exam_id != package.exam_id() || head.paper_hash != package.paper_hash() {
         return Err(Error::SnapshotOfOtherPackage);
     }
     let mut fold = Fold::at(Arc::clone(package), head.positions.clone(), head.n_answers)
@@ -361,6 +390,8 @@ fn restore_running(package: &Package, areas: &[u16], record: &RunningRecord) -> 
         idle_ms: record.idle_ms,
         form_code: (*record.form_code).try_into().ok()?,
         slots,
+        unit: record.unit,
+        long: boxes(&record.long),
     })
 }
 
@@ -380,18 +411,24 @@ fn restore_finished(package: &Package, areas: &[u16], record: &FinishedRecord) -
             .checked_add(record.idle_ms)
             .is_some_and(|earliest| earliest <= record.ended_at_ms);
     whole.then_some(())?;
+    let answers = Answers {
+        chosen,
+        long: boxes(&record.long).into(),
+    };
     Some(Finished {
         attempt: u16::try_from(record.attempt).ok()?,
         area: *areas.get(record.area as usize)?,
         round: record.round,
         ended_by: EndedBy::try_from(record.ended_by).ok()?,
-        score: Score::of(package, &chosen),
+        unit: record.unit,
+        score: package.score(&answers),
+        prediction: answers.prediction(package),
         started_at_ms: record.started_at_ms,
         idle_ms: record.idle_ms,
         ended_at_ms: record.ended_at_ms,
         voided: record.voided,
         form_code: (*record.form_code).try_into().ok()?,
-        chosen,
+        answers,
     })
 }
 
@@ -476,10 +513,29 @@ mod tests {
     fn a_snapshot_of_another_package_is_refused() {
         let fold = Log::random(1, 5).fold();
         let mut other = parts();
-        other.key.key_version = 2;
+        other.paper.release_no = 2;
         let other = Arc::new(other.load().unwrap());
         let error = load(&save(&fold), &other).unwrap_err();
         assert!(matches!(error, Error::SnapshotOfOtherPackage), "{error}");
+    }
+
+    #[test]
+    fn a_snapshot_read_under_another_key_is_graded_by_that_key() {
+        let log = Log::random(4, 20);
+        let fold = log.fold();
+        let mut other = parts();
+        other.rules_mut().counted_attempt = fold.package().counted().into();
+        other.key.key_version = 2;
+        other.key.keys[0].right_options = 0b0010;
+        let other = Arc::new(other.load().unwrap());
+        let mut graded = Fold::new(Arc::clone(&other));
+        for entry in &log.entries {
+            graded.apply_entry(entry).unwrap();
+        }
+        let read = load(&save(&fold), &other).unwrap();
+        assert_eq!(save(&read), save(&graded));
+        assert_ne!(save(&read), save(&fold), "the key is part of the state");
+        assert_eq!(crate::result_file(&read), crate::result_file(&graded));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use std::{fs, path::Path};
 
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
     "bank/v1/bank.proto",
     "key/v1/key.proto",
     "exam/v1/exam.proto",
@@ -14,6 +14,7 @@ const FILES: [&str; 9] = [
     "exam/v1/organizer.proto",
     "grader/v1/grader.proto",
     "grader/v1/package.proto",
+    "key/v1/ruling.proto",
 ];
 
 #[test]

@@ -197,6 +197,7 @@ fn paper_item(entry: &NumberedItem, sets: &BTreeMap<&str, u32>) -> PaperItem {
             .iter()
             .map(|name| sets[name.as_str()])
             .collect(),
+        ..PaperItem::default()
     }
 }
 
@@ -205,6 +206,7 @@ fn item_key(entry: &NumberedItem) -> ItemKey {
         item_id: entry.id.0,
         revision: entry.item.revision().to_vec().into(),
         right_options: entry.item.key_bits(),
+        ..ItemKey::default()
     }
 }
 

@@ -59,6 +59,7 @@ impl Ranking {
             RankingKey::NetTime => a.net_time_ms.cmp(&b.net_time_ms),
             RankingKey::SubmittedAt => a.submitted_at_ms.cmp(&b.submitted_at_ms),
             RankingKey::FewestAttempts => a.attempt.cmp(&b.attempt),
+            RankingKey::Prediction | RankingKey::PredictionNotAbove => Ordering::Equal,
         };
         let orders = self.keys.iter().map(by_key);
         orders.fold(Ordering::Equal, Ordering::then)

@@ -107,6 +107,7 @@ fn key_name(key: &RankingKey) -> &'static str {
         RankingKey::NetTime => "net_time",
         RankingKey::SubmittedAt => "submitted_at",
         RankingKey::FewestAttempts => "fewest_attempts",
+        RankingKey::Prediction | RankingKey::PredictionNotAbove => "prediction",
     }
 }
 

@@ -223,6 +223,7 @@ fn multiple_choice(rule: MultipleRule, chosen: u32, right: u32) -> Fraction {
         MultipleRule::Unspecified | MultipleRule::AllOrNothing => all_or_nothing(chosen, right),
         MultipleRule::Ripkey if r + w > k => Fraction::ZERO,
         MultipleRule::Ripkey => Fraction::new(r, k),
+        MultipleRule::Balanced | MultipleRule::EachOption | MultipleRule::Half => Fraction::ZERO,
         MultipleRule::PlusMinus => Fraction::new((r - w).max(0), k),
     }
 }

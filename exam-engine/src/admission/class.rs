@@ -39,9 +39,10 @@ impl Class {
             "StartAttempt" | "CheckIn" => Self::Start,
             "GetPaper" | "GetServerTime" | "PollSession" => Self::Read,
             "ActOnAttempts" | "CompensateOutage" | "CreateExam" | "PublishExam" | "OpenExam"
-            | "CloseExam" => Self::Act,
+            | "CloseExam" | "ProposeRuling" | "ApproveRuling" => Self::Act,
             "GetResult" => Self::Result,
-            "WatchExam" | "ExportExam" | "ExportResult" | "TailLog" | "DumpStore" => Self::Stream,
+            "WatchExam" | "WatchStandings" | "ExportExam" | "ExportResult" | "TailLog"
+            | "DumpStore" => Self::Stream,
             _ => Self::Board,
         }
     }
@@ -66,7 +67,12 @@ impl Class {
         matches!(
             path.rsplit('/').next(),
             Some(
-                "ExportExam" | "ExportResult" | "DumpStore" | "ActOnAttempts" | "CompensateOutage"
+                "ExportExam"
+                    | "ExportResult"
+                    | "DumpStore"
+                    | "ActOnAttempts"
+                    | "CompensateOutage"
+                    | "ProposeRuling"
             )
         )
     }

@@ -89,8 +89,8 @@ async fn dispatch(client: &mut Client, command: ExamCommand) -> anyhow::Result<(
             Ok(())
         }
         ExamCommand::Watch { id } => watch::run(client, id).await,
-        ExamCommand::Standings { id, area, limit } => {
-            watch::standings(client, id, area.unwrap_or_default(), limit).await
+        ExamCommand::Standings { id, among, limit } => {
+            watch::standings(client, id, among.scope(), limit).await
         }
         ExamCommand::Codes { id, file } => codes::run(client, &id, &file).await,
         ExamCommand::Results { id, csv, xlsx } => {

@@ -17,7 +17,7 @@ use crate::{clock::Timestamp, store};
 
 /// Bytes in one piece.
 const PIECE: usize = 256 << 10;
-/// The files of an archive.
+/// The files of an archive, besides the later versions of the key.
 const FILES: [&str; 6] = [
     "exam.bin",
     "paper.bin",
@@ -32,7 +32,7 @@ const GRADER_PATIENCE: Duration = Duration::from_secs(30);
 /// A piece of one file of the archive.
 pub struct ArchivePiece {
     /// File name; pieces of one file follow each other.
-    pub file: &'static str,
+    pub file: String,
     /// The bytes.
     pub data: Bytes,
 }
@@ -49,7 +49,7 @@ impl Engine {
         pieces: mpsc::Sender<Result<ArchivePiece>>,
     ) -> Result<()> {
         let wanted = |file: &str| files.is_empty() || files.iter().any(|wanted| wanted == file);
-        if let Some(strange) = files.iter().find(|file| !FILES.contains(&file.as_str())) {
+        if let Some(strange) = files.iter().find(|file| !is_file(file)) {
             return Err(Error::Invalid {
                 field: "files",
                 what: format!(
@@ -87,10 +87,30 @@ impl Engine {
         if wanted("log.bin") {
             self.send_log(&live, &ends, &pieces).await?;
         }
-        if wanted("key.bin") || wanted("result.tsv") {
-            self.send_result(exam_id, ends, wanted, &pieces).await?;
+        let from_grader = |file: &String| file == "result.tsv" || file.starts_with("key");
+        if files.is_empty() || files.iter().any(from_grader) {
+            self.send_result(&live, ends, wanted, &pieces).await?;
         }
         Ok(())
+    }
+
+    /// Hashes what an auditor's verdict is about, as the archive would hold it now.
+    pub(super) async fn hash_archive(&self, exam_id: &str) -> Result<Hashes> {
+        let (sender, mut pieces) = mpsc::channel(1);
+        let files = ["exam.bin", "log.bin", "result.tsv"].map(str::to_owned);
+        let export = self.export_exam(exam_id, &files, sender);
+        let hash = async {
+            let mut hashers = [(); 3].map(|()| blake3::Hasher::new());
+            while let Some(piece) = pieces.recv().await {
+                let piece = piece?;
+                let at = files.iter().position(|file| *file == piece.file);
+                hashers[at.expect("no other file was asked for")].update(&piece.data);
+            }
+            let [exam, log, result] = hashers.map(|hasher| *hasher.finalize().as_bytes());
+            Ok(Hashes { exam, log, result })
+        };
+        let (exported, hashes) = tokio::join!(export, hash);
+        exported.and(hashes)
     }
 
     /// Partition after partition: the order of the archive.
@@ -136,14 +156,15 @@ impl Engine {
 
     async fn send_result(
         &self,
-        exam_id: &str,
+        live: &super::LiveExam,
         ends: Vec<u64>,
         wanted: impl Fn(&str) -> bool,
         pieces: &mpsc::Sender<Result<ArchivePiece>>,
     ) -> Result<()> {
         let request = ExportResultRequest {
-            exam_id: exam_id.to_owned(),
+            exam_id: live.id.as_str().to_owned(),
             ends,
+            n_rulings: u32::try_from(live.exam().rulings.len()).expect("few decisions"),
         };
         let give_up = tokio::time::Instant::now() + GRADER_PATIENCE;
         let mut stream = loop {
@@ -163,27 +184,38 @@ impl Engine {
             }
         };
         while let Some(piece) = stream.message().await? {
-            let file = match piece.file.as_str() {
-                "result.tsv" => "result.tsv",
-                _ => "key.bin",
-            };
-            if wanted(file) {
-                send(pieces, file, piece.data).await;
+            if wanted(&piece.file) {
+                send(pieces, &piece.file, piece.data).await;
             }
         }
         Ok(())
     }
 }
 
-async fn send(
-    pieces: &mpsc::Sender<Result<ArchivePiece>>,
-    file: &'static str,
-    data: impl Into<Bytes>,
-) {
+/// Tells whether an archive can have such a file.
+fn is_file(name: &str) -> bool {
+    let version = name
+        .strip_prefix("key-")
+        .and_then(|rest| rest.strip_suffix(".bin"));
+    let is_key = version.is_some_and(|version| version.parse::<u32>().is_ok_and(|v| v > 1));
+    is_key || FILES.contains(&name)
+}
+
+/// Hashes of the files that a verdict is about.
+pub(super) struct Hashes {
+    pub(super) exam: [u8; 32],
+    pub(super) log: [u8; 32],
+    pub(super) result: [u8; 32],
+}
+
+async fn send(pieces: &mpsc::Sender<Result<ArchivePiece>>, file: &str, data: impl Into<Bytes>) {
     let mut data: Bytes = data.into();
     loop {
-        let piece = data.split_to(data.len().min(PIECE));
-        let _ = pieces.send(Ok(ArchivePiece { file, data: piece })).await; // the reader may have gone
+        let piece = ArchivePiece {
+            file: file.to_owned(),
+            data: data.split_to(data.len().min(PIECE)),
+        };
+        let _ = pieces.send(Ok(piece)).await; // the reader may have gone
         if data.is_empty() {
             return;
         }

@@ -4,7 +4,7 @@
 
 use proto::exam::v1::{Exam, ExamState};
 
-use super::{Engine, Error, Package, Result};
+use super::{Engine, Error, Package, Result, key_file};
 use crate::{files, secrets::Key};
 
 impl Engine {
@@ -37,8 +37,12 @@ impl Engine {
         exam.key_hash = hash(&package.key_half);
         exam.secret_commitment = hash(&secret.0);
         exam.slip_key = self.signer.slip_key().to_vec().into();
+        exam.verdict_key = self.verdict_key.to_vec().into();
         grader::Package::load(&exam, &package.paper_half, &package.key_half)?;
-        files::write(&self.key_file(&exam), &package.key_half)?;
+        files::write(
+            &key_file(&self.data, &exam, &exam.key_hash),
+            &package.key_half,
+        )?;
         let package = Package {
             paper: package.paper_half,
             secret: secret.0,

@@ -135,9 +135,9 @@ impl Registry {
         }
         Err(Error::OtherSecrets(
             "các khóa trong secrets/ khác với khóa của những máy đang dùng chung kho này: hãy chép access-code.key, session-token.key, receipt.key, slip.key, \
-             organizer.token, service.token, cluster.key từ máy đầu tiên; nếu cố ý đổi khóa trên mọi máy, hãy khởi động lần đầu với --accept-new-secrets / \
+             organizer.token, approver.token, verdict.key, service.token, cluster.key từ máy đầu tiên; nếu cố ý đổi khóa trên mọi máy, hãy khởi động lần đầu với --accept-new-secrets / \
              the files of secrets/ are not those of the machines that share this store: copy access-code.key, session-token.key, receipt.key, slip.key, \
-             organizer.token, service.token, cluster.key from the first machine; if they were changed on purpose on all machines, start once with --accept-new-secrets",
+             organizer.token, approver.token, verdict.key, service.token, cluster.key from the first machine; if they were changed on purpose on all machines, start once with --accept-new-secrets",
         ))
     }
 

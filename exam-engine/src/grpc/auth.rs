@@ -13,6 +13,7 @@ use crate::{
 #[derive(Clone)]
 pub struct Roles {
     organizer: Token,
+    approver: Token,
     service: Token,
 }
 
@@ -22,6 +23,7 @@ impl Roles {
     pub fn new(secrets: &Secrets) -> Self {
         Self {
             organizer: secrets.organizer.clone(),
+            approver: secrets.approver.clone(),
             service: secrets.service.clone(),
         }
     }
@@ -49,6 +51,23 @@ impl Roles {
     pub fn organizer_or_service(&self, metadata: &MetadataMap) -> Result<(), Status> {
         self.check(metadata, &[&self.organizer, &self.service])
     }
+
+    /// Lets an approver pass.
+    ///
+    /// # Errors
+    /// As [`Roles::organizer`].
+    pub fn approver(&self, metadata: &MetadataMap) -> Result<(), Status> {
+        self.check(metadata, &[&self.approver])
+    }
+
+    /// Lets organizers and approvers pass.
+    ///
+    /// # Errors
+    /// As [`Roles::organizer`].
+    pub fn organizer_or_approver(&self, metadata: &MetadataMap) -> Result<(), Status> {
+        self.check(metadata, &[&self.organizer, &self.approver])
+    }
+
     fn check(&self, metadata: &MetadataMap, allowed: &[&Token]) -> Result<(), Status> {
         let given = bearer(metadata).ok_or_else(|| to_status(Error::Token))?;
         if allowed.iter().any(|token| token.matches(given)) {

@@ -43,19 +43,32 @@ impl PackageService for Packages {
         let mut parts = request.into_inner();
         let exam = parts.message().await?.and_then(|message| message.exam);
         let exam = exam.ok_or_else(|| invalid("kỳ thi phải đến trước / the exam comes first"))?;
-        let (mut paper, mut key) = (Vec::new(), Vec::new());
+        let (mut paper, mut keys, mut n_bytes) = (Vec::new(), Vec::<Vec<u8>>::new(), 0);
         while let Some(message) = parts.message().await? {
             paper.extend_from_slice(&message.paper);
-            key.extend_from_slice(&message.key);
-            if paper.len() + key.len() > MAX_PACKAGE_BYTES {
+            n_bytes += message.paper.len() + message.key.len();
+            if n_bytes > MAX_PACKAGE_BYTES {
                 return Err(invalid("gói đề quá lớn / the package is too large"));
             }
+            if message.key.is_empty() {
+                continue;
+            }
+            let at = (message.key_version.max(1) - 1) as usize;
+            if at > keys.len() {
+                return Err(invalid(
+                    "các bản đáp án phải theo thứ tự / versions of the key come in order",
+                ));
+            }
+            if at == keys.len() {
+                keys.push(Vec::new());
+            }
+            keys[at].extend_from_slice(&message.key);
         }
-        let is_followed = if paper.is_empty() && key.is_empty() {
+        let is_followed = if paper.is_empty() && keys.is_empty() {
             self.packages.tell(&exam).map_err(to_status)?
         } else {
             self.packages
-                .add(&exam, &paper, &key)
+                .add(&exam, &paper, &keys)
                 .await
                 .map_err(to_status)?;
             true

@@ -139,6 +139,10 @@ fn classify(error: &Error) -> (ErrorCode, Facts) {
             vec![("field", "spec".to_owned())],
         ),
         Error::ResultNotReady => (ErrorCode::ResultNotReady, vec![]),
+        Error::ProposalNotFound => (ErrorCode::ProposalNotFound, vec![]),
+        Error::ProposalOutdated => (ErrorCode::ProposalOutdated, vec![]),
+        Error::TwoPersonsNeeded => (ErrorCode::TwoPersonsNeeded, vec![]),
+        Error::VerdictInvalid => (ErrorCode::VerdictInvalid, vec![]),
         Error::Grader(_) | Error::OtherSecrets(_) | Error::File(_) => (ErrorCode::Internal, vec![]),
         Error::NotYet(wait) => (
             ErrorCode::WaitInLobby,
@@ -246,6 +250,22 @@ fn classify_store(refusal: &store::Error) -> (ErrorCode, Facts) {
 #[must_use]
 pub fn describe(code: ErrorCode) -> (Code, &'static str) {
     match code {
+        ErrorCode::ProposalNotFound => (
+            Code::NotFound,
+            "Không có đề xuất này, hãy đề xuất lại / There is no such proposal, propose again",
+        ),
+        ErrorCode::ProposalOutdated => (
+            Code::FailedPrecondition,
+            "Đã có quyết định khác từ khi đề xuất, hãy xem lại ảnh hưởng và đề xuất lại / Another decision came into force since, look at its effects and propose again",
+        ),
+        ErrorCode::TwoPersonsNeeded => (
+            Code::PermissionDenied,
+            "Người duyệt phải khác người đề xuất / Who approves must be another person than who proposed",
+        ),
+        ErrorCode::VerdictInvalid => (
+            Code::FailedPrecondition,
+            "Chữ ký kiểm tra không đúng với kết quả này, hãy kiểm tra lại hồ sơ / The verdict is not the auditor's on this result, verify the archive again",
+        ),
         ErrorCode::AccessCodeExpired => (
             Code::Unauthenticated,
             "Mã dự thi đã hết hạn, hãy xin ban tổ chức mã mới / The access code has expired, ask the organizer for a new one",

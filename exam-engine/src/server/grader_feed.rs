@@ -53,7 +53,7 @@ async fn push(engine: &Engine, grader: &Channel, live: &LiveExam) -> engine::Res
         return Ok(());
     }
     let package = engine.package(live.id.as_str()).await?;
-    let key = engine.key_half(&live.exam())?;
+    let keys = engine.key_halves(&live.exam())?;
     let mut messages = vec![exam];
     messages.extend(
         package
@@ -64,10 +64,13 @@ async fn push(engine: &Engine, grader: &Channel, live: &LiveExam) -> engine::Res
                 ..AddExamRequest::default()
             }),
     );
-    messages.extend(key.chunks(PIECE_BYTES).map(|piece| AddExamRequest {
-        key: piece.to_vec().into(),
-        ..AddExamRequest::default()
-    }));
+    for (key_version, key) in (1..).zip(keys) {
+        messages.extend(key.chunks(PIECE_BYTES).map(|piece| AddExamRequest {
+            key: piece.to_vec().into(),
+            key_version,
+            ..AddExamRequest::default()
+        }));
+    }
     client
         .add_exam(engine.to_grader(tokio_stream::iter(messages)))
         .await?;

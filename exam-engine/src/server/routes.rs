@@ -20,10 +20,13 @@ use axum::{
 };
 use http::StatusCode;
 use hyper::body::Incoming;
-use proto::exam::v1::{
-    ErrorCode, candidate_service_server::CandidateServiceServer,
-    operator_service_server::OperatorServiceServer,
-    organizer_service_server::OrganizerServiceServer,
+use proto::{
+    exam::v1::{
+        ErrorCode, candidate_service_server::CandidateServiceServer,
+        operator_service_server::OperatorServiceServer,
+        organizer_service_server::OrganizerServiceServer,
+    },
+    key::v1::ruling_service_server::RulingServiceServer,
 };
 use tokio_util::sync::CancellationToken;
 use tonic::{body::Body, server::NamedService};
@@ -167,6 +170,16 @@ pub(super) fn front(
         let service = service.max_decoding_message_size(MAX_ORGANIZER_BYTES);
         Guard::new(second.behind(service), watch, false)
     });
+    let rulings = parts.with_role(Role::Control).map(|engine| {
+        let service = grpc::Rulings::new(Arc::clone(engine), roles.clone());
+        let service = RulingServiceServer::new(service);
+        let service = service.max_decoding_message_size(MAX_ORGANIZER_BYTES);
+        Guard::new(second.behind(service), watch, false)
+    });
+    let relay = parts.with_role(Role::Control).map(|engine| {
+        let service = grpc::GraderRelay::new(Arc::clone(engine), roles.clone());
+        Guard::new(second.behind(service), watch, false)
+    });
     let operator = parts.with_role(Role::Control).map(|engine| {
         let service = grpc::Operator::new(Arc::clone(engine), roles.clone(), stop.clone());
         Guard::new(
@@ -196,8 +209,12 @@ pub(super) fn front(
     let router = mount_role(router, candidates.clone(), Role::Engine, &mut told);
     let router = mount_role(router, organizer, Role::Control, &mut told);
     let router = mount_role(router, operator, Role::Control, &mut told);
+    let router = mount_role(router, rulings, Role::Control, &mut told);
     let router = mount_role(router, log, Role::Engine, &mut told);
-    let router = mount_role(router, grader, Role::Grader, &mut told);
+    let router = match (grader, relay) {
+        (None, Some(relay)) => mount(router, relay),
+        (grader, _) => mount_role(router, grader, Role::Grader, &mut told),
+    };
     let router = mount_role(router, packages, Role::Grader, &mut told);
     let router = mount(router, Guard::new(second.behind(reflection), watch, false));
     let engine = parts.engine.clone();

@@ -30,6 +30,7 @@ use rand_chacha::{
 const N_WRITERS: u8 = 32;
 const N_PARTITIONS: u32 = 4;
 const N_CUTS: u32 = 6;
+const N_CONTROL_CUTS: u32 = 10;
 /// A child is killed after at least this many answers, so that there is something to lose.
 const MIN_ACKNOWLEDGED: usize = 200;
 /// Longest wait of the test for one line of the child.
@@ -346,11 +347,18 @@ fn a_power_cut_takes_no_acknowledged_commit() {
     );
 }
 
+/// A cut that comes right behind a memtable's table, which is synced even here, finds nothing to take; another does.
 #[test]
 fn without_syncs_a_power_cut_takes_acknowledged_commits() {
-    let Some(site) = Site::new(false) else { return };
-    let acknowledged = site.run_and_kill(&mut ChaCha12Rng::seed_from_u64(seed()));
-    site.cut(&HashMap::new());
-    let stored = stored(&site.live()).unwrap_or_default();
-    assert!(lost(&acknowledged, &stored) > 0, "this check cannot fail");
+    let mut rng = ChaCha12Rng::seed_from_u64(seed());
+    for _ in 0..N_CONTROL_CUTS {
+        let Some(site) = Site::new(false) else { return };
+        let acknowledged = site.run_and_kill(&mut rng);
+        site.cut(&HashMap::new());
+        let stored = stored(&site.live()).unwrap_or_default();
+        if lost(&acknowledged, &stored) > 0 {
+            return;
+        }
+    }
+    panic!("this check cannot fail");
 }

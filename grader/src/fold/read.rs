@@ -7,6 +7,7 @@ use proto::exam::v1::AreaProgress;
 use super::{Fold, Person, Row, Standing};
 use crate::{
     attempt::Finished,
+    correction::Place,
     counts,
     id::CandidateId,
     package::Package,
@@ -54,6 +55,16 @@ impl Fold {
     /// Returns the first entries kept aside of each partition, by partition and position.
     pub fn quarantined(&self) -> impl Iterator<Item = Quarantined> + '_ {
         self.quarantine.iter()
+    }
+
+    /// Returns the number of persons left out by a decision who would have a row.
+    #[must_use]
+    pub fn n_excluded(&self) -> u64 {
+        let excluded = self.package.rulings().excluded.iter();
+        let persons = excluded.filter_map(|id| self.person(id));
+        persons
+            .filter(|person| person.finished.iter().any(|attempt| !attempt.voided))
+            .count() as u64
     }
 
     /// Returns the counts of the country and of its areas by code.
@@ -118,6 +129,34 @@ impl Fold {
             let row = self.row(0, &self.persons[who as usize])?;
             Some((self.package.layout().floor(key), row.counted.area, row))
         })
+    }
+
+    /// Returns where every person stands nationwide, by the number of the person here.
+    pub(crate) fn places(&self) -> Vec<Option<Place>> {
+        let mut places = vec![None; self.persons.len()];
+        let layout = self.package.layout();
+        let order = self.standings.scope(None);
+        let (mut rank, mut tuple) = (0, None);
+        for (n_before, (key, who)) in (0..).zip(order.into_iter().flat_map(|o| o.iter_from(0))) {
+            let floor = layout.floor(key);
+            if tuple != Some(floor) {
+                (rank, tuple) = (n_before + 1, Some(floor));
+            }
+            let counted = self.persons[who as usize].counted();
+            places[who as usize] = counted.map(|counted| Place::of(rank, counted));
+        }
+        places
+    }
+
+    /// Returns the id of a person by its number here.
+    pub(crate) fn id_of(&self, who: u32) -> CandidateId {
+        self.persons[who as usize].id
+    }
+
+    /// Returns the area of a person's counted attempt.
+    pub(crate) fn area_of(&self, who: u32) -> Option<&str> {
+        let counted = self.persons[who as usize].counted()?;
+        Some(self.counts.code(counted.area))
     }
 
     fn order(&self, area: Option<&str>) -> Option<&Order> {

@@ -1,61 +1,91 @@
-//! Rules for choices: how many of the k right options count as earned.
+//! Rules for choices: what share of the mark a chosen set earns.
 //!
-//! With K the key set of k options and A the chosen set: r = |A∩K|, w = |A\K|.
-//! Sources: Ripkey after Tarasowa & Auer 2013; plus/minus after Betts et al. 2022 (PMC8725057). Graded cases:
-//! testdata/choice.json.
+//! With K the key set of k of the n options and A the chosen set, which is not empty: r = |A∩K|, w = |A\K|.
+//! Sources: Ripkey after Tarasowa & Auer 2013; plus/minus after Betts et al. 2022 (PMC8725057); each option (PS1/n)
+//! and half (PS50) after table 2 of PMC10131704. Graded cases: testdata/choice.json.
 
-/// k if A = K, else 0.
-pub(super) fn all_or_nothing(key: u16, chosen: u16) -> u32 {
-    if chosen == key { key.count_ones() } else { 0 }
+use proto::bank::v1::MultipleRule;
+
+use super::Share;
+
+/// Returns the share under a section's rule.
+pub(super) fn share(rule: MultipleRule, n_options: u8, key: u16, chosen: u16) -> Share {
+    let k = key.count_ones();
+    let n = u32::from(n_options);
+    let r = (chosen & key).count_ones();
+    let w = (chosen & !key).count_ones();
+    let n_as_they_should = r + (n - k - w);
+    let of = denominator(rule, n_options, key);
+    let right = match rule {
+        MultipleRule::Unspecified | MultipleRule::AllOrNothing => {
+            if chosen == key {
+                k
+            } else {
+                0
+            }
+        }
+        MultipleRule::Ripkey => {
+            if r + w > k {
+                0
+            } else {
+                r
+            }
+        }
+        MultipleRule::PlusMinus => r.saturating_sub(w),
+        MultipleRule::Balanced if n == k => r,
+        MultipleRule::Balanced => (r * (n - k)).saturating_sub(w * k),
+        MultipleRule::EachOption => n_as_they_should,
+        MultipleRule::Half if chosen == key => 2,
+        MultipleRule::Half => u32::from(2 * n_as_they_should >= n),
+    };
+    Share { right, of }
 }
 
-/// r, or 0 if more than k are chosen.
-pub(super) fn ripkey(key: u16, chosen: u16) -> u32 {
-    if chosen.count_ones() > key.count_ones() {
-        0
-    } else {
-        (chosen & key).count_ones()
+/// Returns the denominator of [`share`], whatever is chosen.
+pub(super) fn denominator(rule: MultipleRule, n_options: u8, key: u16) -> u32 {
+    let k = key.count_ones();
+    let n = u32::from(n_options);
+    match rule {
+        MultipleRule::Unspecified
+        | MultipleRule::AllOrNothing
+        | MultipleRule::Ripkey
+        | MultipleRule::PlusMinus => k,
+        MultipleRule::Balanced if n == k => k,
+        MultipleRule::Balanced => k * (n - k),
+        MultipleRule::EachOption => n,
+        MultipleRule::Half => 2,
     }
-}
-
-/// max(0, r - w).
-pub(super) fn plus_minus(key: u16, chosen: u16) -> u32 {
-    let wrong = (chosen & !key).count_ones();
-    (chosen & key).count_ones().saturating_sub(wrong)
 }
 
 #[cfg(test)]
 mod tests {
-    use proto::bank::v1::{ItemType, MultipleRule};
     use serde::Deserialize;
 
-    use crate::{Rule, Share};
+    use super::*;
 
     #[derive(Deserialize)]
     struct Table {
+        n: u8,
         key: String,
         cases: Vec<Case>,
     }
 
+    /// What a choice earns by each rule: numerators over k, k, k, k(n-k), n and 2.
     #[derive(Deserialize)]
     struct Case {
         chosen: String,
         all_or_nothing: u32,
         ripkey: u32,
         plus_minus: u32,
+        balanced: u32,
+        each_option: u32,
+        half: u32,
     }
 
     fn bits(letters: &str) -> u16 {
         letters
             .bytes()
             .fold(0, |bits, letter| bits | 1 << (letter - b'A'))
-    }
-
-    #[track_caller]
-    fn check(rule: Rule, key: &str, chosen: &str, right: u32) {
-        let of = u32::try_from(key.len()).unwrap();
-        let share = rule.share(bits(key), bits(chosen));
-        assert_eq!(share, Share { right, of }, "{rule:?}, {chosen} for {key}");
     }
 
     #[test]
@@ -65,39 +95,26 @@ mod tests {
         let mut n_cases = 0;
         for table in &tables {
             for case in &table.cases {
-                check(
-                    Rule::AllOrNothing,
-                    &table.key,
-                    &case.chosen,
-                    case.all_or_nothing,
-                );
-                check(Rule::Ripkey, &table.key, &case.chosen, case.ripkey);
-                check(Rule::PlusMinus, &table.key, &case.chosen, case.plus_minus);
-                n_cases += 1;
+                for (rule, right) in [
+                    (MultipleRule::Unspecified, case.all_or_nothing),
+                    (MultipleRule::AllOrNothing, case.all_or_nothing),
+                    (MultipleRule::Ripkey, case.ripkey),
+                    (MultipleRule::PlusMinus, case.plus_minus),
+                    (MultipleRule::Balanced, case.balanced),
+                    (MultipleRule::EachOption, case.each_option),
+                    (MultipleRule::Half, case.half),
+                ] {
+                    let share = share(rule, table.n, bits(&table.key), bits(&case.chosen));
+                    assert_eq!(
+                        share.right, right,
+                        "{rule:?}: {} for {} of {}",
+                        case.chosen, table.key, table.n
+                    );
+                    assert!(share.right <= share.of);
+                    n_cases += 1;
+                }
             }
         }
-        assert!(n_cases >= 16, "the file lost its cases");
-    }
-
-    #[test]
-    fn a_single_choice_is_number_right_in_any_section() {
-        for multiple in [
-            MultipleRule::Unspecified,
-            MultipleRule::AllOrNothing,
-            MultipleRule::Ripkey,
-            MultipleRule::PlusMinus,
-        ] {
-            for item_type in [ItemType::SingleChoice, ItemType::TrueFalse] {
-                assert_eq!(Rule::of(item_type, multiple), Some(Rule::AllOrNothing));
-            }
-        }
-        check(Rule::AllOrNothing, "B", "B", 1);
-        check(Rule::AllOrNothing, "B", "BC", 0);
-    }
-
-    #[test]
-    fn a_type_without_a_rule_has_none() {
-        assert_eq!(Rule::of(ItemType::Prediction, MultipleRule::Ripkey), None);
-        assert_eq!(Rule::of(ItemType::Cluster, MultipleRule::Ripkey), None);
+        assert!(n_cases >= 100, "the file lost its cases");
     }
 }

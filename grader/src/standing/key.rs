@@ -17,6 +17,8 @@ pub(crate) const NET_TIME_BITS: u32 = 32;
 pub(crate) const SUBMITTED_AT_BITS: u32 = 42;
 /// Attempts are numbered from 1 to 65,535.
 pub(crate) const ATTEMPT_BITS: u32 = 16;
+/// A distance below 2^32, a bit for those above the quantity, and room for "none".
+const PREDICTION_BITS: u32 = 34;
 
 /// A packed ranking tuple with the first bits of its candidate's id; smaller is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,6 +37,8 @@ pub struct RankFacts {
     pub submitted_at_ms: u64,
     /// Number of the attempt.
     pub attempt: u16,
+    /// Number predicted.
+    pub prediction: Option<u32>,
 }
 
 /// How an exam's ranking tuples are packed.
@@ -45,22 +49,25 @@ pub struct KeyLayout {
     max_quanta: i64,
     score_unit: i64,
     n_items: u64,
+    /// What was to be predicted; none while it is not known.
+    quantity: Option<u64>,
 }
 
 impl KeyLayout {
-    /// Lays out the keys of a ranking rule for papers of `n_items` items and at most `max_quanta`; every score is a
-    /// multiple of `score_unit` quanta.
+    /// Lays out the keys of a ranking rule for papers of `n_items` items and scores from `min_quanta` to `max_quanta`;
+    /// every score is a multiple of `score_unit` quanta.
     ///
     /// # Errors
     /// [`Error::RankingTooWide`] if the keys need more than 128 bits.
     pub fn new(
         ranking: &[RankingKey],
-        max_quanta: i64,
+        (min_quanta, max_quanta): (i64, i64),
         score_unit: i64,
         n_items: usize,
+        quantity: Option<u64>,
     ) -> Result<Self> {
         let n_items = n_items as u64;
-        let steps = (max_quanta / score_unit).unsigned_abs();
+        let steps = ((max_quanta - min_quanta) / score_unit).unsigned_abs();
         let width = |key: RankingKey| match key {
             RankingKey::Unspecified => 0,
             RankingKey::Score => u64::BITS - steps.leading_zeros(),
@@ -68,6 +75,7 @@ impl KeyLayout {
             RankingKey::NetTime => NET_TIME_BITS,
             RankingKey::SubmittedAt => SUBMITTED_AT_BITS,
             RankingKey::FewestAttempts => ATTEMPT_BITS,
+            RankingKey::Prediction | RankingKey::PredictionNotAbove => PREDICTION_BITS,
         };
         let fields: Vec<_> = ranking.iter().map(|&key| (key, width(key))).collect();
         let bits = fields.iter().map(|field| field.1).sum();
@@ -79,6 +87,7 @@ impl KeyLayout {
             max_quanta,
             score_unit,
             n_items,
+            quantity,
         })
     }
 
@@ -96,6 +105,8 @@ impl KeyLayout {
                 RankingKey::NetTime => facts.net_time_ms,
                 RankingKey::SubmittedAt => facts.submitted_at_ms,
                 RankingKey::FewestAttempts => u64::from(facts.attempt),
+                RankingKey::Prediction => self.distance(facts.prediction, false),
+                RankingKey::PredictionNotAbove => self.distance(facts.prediction, true),
             };
             debug_assert!(
                 u64::BITS - value.leading_zeros() <= bits,
@@ -106,6 +117,20 @@ impl KeyLayout {
         let id = u128::from_be_bytes(*candidate.as_bytes());
         let prefix = id.checked_shr(u128::BITS - self.spare_bits).unwrap_or(0);
         SortKey(tuple << self.spare_bits | prefix)
+    }
+
+    /// Returns how far a prediction is from the quantity, smaller is better; all are alike while it is not known.
+    fn distance(&self, prediction: Option<u32>, above_is_worse: bool) -> u64 {
+        let Some(quantity) = self.quantity else {
+            return 0;
+        };
+        let Some(prediction) = prediction.map(u64::from) else {
+            return (1 << PREDICTION_BITS) - 1;
+        };
+        // far beyond any prediction, so that the distance fits its bits
+        let quantity = quantity.min(u64::from(u32::MAX));
+        let above = above_is_worse && prediction > quantity;
+        prediction.abs_diff(quantity) | u64::from(above) << u32::BITS
     }
 
     /// Returns the smallest key with the same ranking tuple: equal for two attempts exactly if they tie.
@@ -153,6 +178,7 @@ mod tests {
                     net_time_ms,
                     submitted_at_ms,
                     attempt,
+                    prediction: None,
                 },
             )
     }
@@ -167,6 +193,7 @@ mod tests {
                 RankingKey::NetTime => (Reverse(0), facts.net_time_ms),
                 RankingKey::SubmittedAt => (Reverse(0), facts.submitted_at_ms),
                 RankingKey::FewestAttempts => (Reverse(0), u64::from(facts.attempt)),
+                RankingKey::Prediction | RankingKey::PredictionNotAbove => unreachable!(),
                 RankingKey::Unspecified => unreachable!("never in a rule"),
             })
             .collect()
@@ -181,7 +208,7 @@ mod tests {
             ids in any::<([u8; 16], [u8; 16])>(),
         ) {
             let ranking = &ranking[..n_keys];
-            let layout = KeyLayout::new(ranking, 100_000, 2_500, 40).unwrap();
+            let layout = KeyLayout::new(ranking, (0, 100_000), 2_500, 40, None).unwrap();
             let (id_a, id_b) = (CandidateId::from(ids.0), CandidateId::from(ids.1));
             let (key_a, key_b) = (layout.pack(&a, &id_a), layout.pack(&b, &id_b));
             let expected = tuple(ranking, &a).cmp(&tuple(ranking, &b));
@@ -192,15 +219,75 @@ mod tests {
         }
     }
 
+    #[track_caller]
+    fn check_predictions(key: RankingKey, quantity: Option<u64>, best_first: &[Option<u32>]) {
+        let layout = KeyLayout::new(&[key], (0, 10), 1, 10, quantity).unwrap();
+        let id = CandidateId::from([0; 16]);
+        let packed = |prediction: &Option<u32>| {
+            layout.pack(
+                &RankFacts {
+                    quanta: 5,
+                    n_correct: 5,
+                    net_time_ms: 1,
+                    submitted_at_ms: 1,
+                    attempt: 1,
+                    prediction: *prediction,
+                },
+                &id,
+            )
+        };
+        let keys: Vec<_> = best_first.iter().map(packed).collect();
+        let rising = |pair: &[SortKey]| match quantity {
+            Some(_) => pair[0] < pair[1],
+            None => pair[0] == pair[1],
+        };
+        assert!(keys.windows(2).all(rising), "{key:?} {keys:x?}");
+    }
+
+    #[test]
+    fn the_nearest_prediction_is_best_in_both_readings_of_nearest() {
+        let (some, none) = (Some::<u32>, None::<u32>);
+        check_predictions(
+            RankingKey::Prediction,
+            Some(1_000),
+            &[
+                some(1_000),
+                some(1_001),
+                some(998),
+                some(0),
+                some(u32::MAX),
+                none,
+            ],
+        );
+        check_predictions(
+            RankingKey::PredictionNotAbove,
+            Some(1_000),
+            &[
+                some(1_000),
+                some(998),
+                some(0),
+                some(1_001),
+                some(u32::MAX),
+                none,
+            ],
+        );
+        check_predictions(RankingKey::Prediction, None, &[some(7), some(1_000), none]);
+        check_predictions(
+            RankingKey::Prediction,
+            Some(u64::MAX),
+            &[some(u32::MAX), some(0), none],
+        );
+    }
+
     #[test]
     fn the_widest_useful_exam_fits() {
         // 100 items, 100 points in quarters, key counts up to 12: L = 27,720
-        KeyLayout::new(&ALL, 100 * 10_000 * 27_720, 2_500, 100).unwrap();
+        KeyLayout::new(&ALL, (0, 100 * 10_000 * 27_720), 2_500, 100, None).unwrap();
     }
 
     #[test]
     fn a_rule_that_does_not_fit_is_refused() {
-        let error = KeyLayout::new(&ALL, i64::MAX, 1, 100).unwrap_err();
+        let error = KeyLayout::new(&ALL, (0, i64::MAX), 1, 100, None).unwrap_err();
         assert!(
             matches!(error, Error::RankingTooWide { bits: 160 }),
             "{error}"

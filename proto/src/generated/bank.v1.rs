@@ -39,6 +39,12 @@ pub struct PaperItem {
     /// Numbers of the exclusion sets (enemies, families) it belongs to; two items of one set never meet in a paper.
     #[prost(uint32, repeated, tag = "9")]
     pub exclusion_sets: ::prost::alloc::vec::Vec<u32>,
+    /// Matching: what the options are to be paired with, in canonical order; 2 to 12.
+    #[prost(message, repeated, tag = "10")]
+    pub targets: ::prost::alloc::vec::Vec<Option>,
+    /// Cloze: number of blanks, 1 to 20.
+    #[prost(uint32, tag = "11")]
+    pub n_blanks: u32,
 }
 /// How many items are drawn from one cell of topic and band.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -77,6 +83,19 @@ pub struct Section {
     /// Rule for items with several keys.
     #[prost(enumeration = "MultipleRule", tag = "6")]
     pub multiple_rule: i32,
+    /// Taken off for an answer that earns nothing; a decimal of at most 4 places, empty for 0. A blank loses nothing.
+    #[prost(string, tag = "7")]
+    pub wrong_mark: ::prost::alloc::string::String,
+    /// The section's sum is never below 0.
+    #[prost(bool, tag = "8")]
+    pub floor_zero: bool,
+    /// Cluster: percent of the mark by number of statements right, from 0 of them on. Empty: 0, 10, 25, 50, 100 for four
+    /// statements, else their share.
+    #[prost(uint32, repeated, tag = "9")]
+    pub cluster_percent: ::prost::alloc::vec::Vec<u32>,
+    /// Rule for orderings.
+    #[prost(enumeration = "OrderingRule", tag = "10")]
+    pub ordering_rule: i32,
 }
 /// Papers are drawn again until their expected difficulty lies in this window.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -97,6 +116,9 @@ pub struct Blueprint {
     /// Unset: no window.
     #[prost(message, optional, tag = "2")]
     pub window: ::core::option::Option<DifficultyWindow>,
+    /// The score is never below 0.
+    #[prost(bool, tag = "3")]
+    pub floor_zero: bool,
 }
 /// The half of an exam package that engines hold. Its hash is BLAKE3 of the file's bytes as stored.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -241,6 +263,12 @@ pub enum MultipleRule {
     Ripkey = 2,
     /// max(0, r-w)/k of the mark (plus/minus).
     PlusMinus = 3,
+    /// max(0, r/k - w/(n-k)) of the mark (balanced).
+    Balanced = 4,
+    /// Each of the n options counts for itself: (r + n-k-w)/n of the mark (PS1/n).
+    EachOption = 5,
+    /// The full mark for all n options right, half of it for at least n/2 (PS50).
+    Half = 6,
 }
 impl MultipleRule {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -253,6 +281,9 @@ impl MultipleRule {
             Self::AllOrNothing => "MULTIPLE_RULE_ALL_OR_NOTHING",
             Self::Ripkey => "MULTIPLE_RULE_RIPKEY",
             Self::PlusMinus => "MULTIPLE_RULE_PLUS_MINUS",
+            Self::Balanced => "MULTIPLE_RULE_BALANCED",
+            Self::EachOption => "MULTIPLE_RULE_EACH_OPTION",
+            Self::Half => "MULTIPLE_RULE_HALF",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -262,6 +293,50 @@ impl MultipleRule {
             "MULTIPLE_RULE_ALL_OR_NOTHING" => Some(Self::AllOrNothing),
             "MULTIPLE_RULE_RIPKEY" => Some(Self::Ripkey),
             "MULTIPLE_RULE_PLUS_MINUS" => Some(Self::PlusMinus),
+            "MULTIPLE_RULE_BALANCED" => Some(Self::Balanced),
+            "MULTIPLE_RULE_EACH_OPTION" => Some(Self::EachOption),
+            "MULTIPLE_RULE_HALF" => Some(Self::Half),
+            _ => None,
+        }
+    }
+}
+/// How an order is compared with the right one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum OrderingRule {
+    /// Read as exact.
+    Unspecified = 0,
+    /// The full mark for the right order, else nothing.
+    Exact = 1,
+    /// Elements in their right place, of n.
+    Positions = 2,
+    /// Neighbours that follow each other as they should, of n-1.
+    Adjacent = 3,
+    /// Pairs in the right order, of n(n-1)/2.
+    Inversions = 4,
+}
+impl OrderingRule {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "ORDERING_RULE_UNSPECIFIED",
+            Self::Exact => "ORDERING_RULE_EXACT",
+            Self::Positions => "ORDERING_RULE_POSITIONS",
+            Self::Adjacent => "ORDERING_RULE_ADJACENT",
+            Self::Inversions => "ORDERING_RULE_INVERSIONS",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ORDERING_RULE_UNSPECIFIED" => Some(Self::Unspecified),
+            "ORDERING_RULE_EXACT" => Some(Self::Exact),
+            "ORDERING_RULE_POSITIONS" => Some(Self::Positions),
+            "ORDERING_RULE_ADJACENT" => Some(Self::Adjacent),
+            "ORDERING_RULE_INVERSIONS" => Some(Self::Inversions),
             _ => None,
         }
     }

@@ -14,6 +14,9 @@ pub struct GetStandingsRequest {
     /// Rows wanted, 1 to 1,000; 0 takes 100.
     #[prost(uint32, tag = "4")]
     pub limit: u32,
+    /// As the public sees it while the standings are frozen.
+    #[prost(bool, tag = "5")]
+    pub public: bool,
 }
 /// A page of standings.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -37,9 +40,12 @@ pub struct GetStandingRequest {
     /// Attempt whose score is asked; 0 takes the counted one.
     #[prost(uint32, tag = "3")]
     pub attempt: u32,
+    /// As the public sees it while the standings are frozen: what ended later is not there yet.
+    #[prost(bool, tag = "4")]
+    pub public: bool,
 }
 /// The standing of one person.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GetStandingResponse {
     /// Row of the counted attempt, nationwide.
     #[prost(message, optional, tag = "1")]
@@ -65,6 +71,31 @@ pub struct GetStandingResponse {
     /// Milliseconds between start and end of that attempt.
     #[prost(uint64, tag = "8")]
     pub net_time_ms: u64,
+    /// Whether that attempt passes; unset if the exam has no pass mark.
+    #[prost(bool, optional, tag = "9")]
+    pub passed: ::core::option::Option<bool>,
+    /// Scores of that attempt by every version of the key, oldest first.
+    #[prost(message, repeated, tag = "10")]
+    pub scores: ::prost::alloc::vec::Vec<ScoreByKey>,
+    /// When that attempt ended, Unix milliseconds.
+    #[prost(uint64, tag = "11")]
+    pub ended_at_ms: u64,
+}
+/// The score of an attempt by one version of the key.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ScoreByKey {
+    /// Version of the key.
+    #[prost(uint32, tag = "1")]
+    pub key_version: u32,
+    /// When it came into force, Unix milliseconds; 0 for the first.
+    #[prost(uint64, tag = "2")]
+    pub at_ms: u64,
+    /// Why, in words.
+    #[prost(string, tag = "3")]
+    pub note: ::prost::alloc::string::String,
+    /// The score, decimal.
+    #[prost(string, tag = "4")]
+    pub score: ::prost::alloc::string::String,
 }
 /// Asks for the state of an exam.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -99,16 +130,380 @@ pub struct ExportResultRequest {
     /// Positions that must have been folded: the ends of the log; one for each partition.
     #[prost(uint64, repeated, tag = "2")]
     pub ends: ::prost::alloc::vec::Vec<u64>,
+    /// Decisions that must be in force: as many as the exam has.
+    #[prost(uint32, tag = "3")]
+    pub n_rulings: u32,
 }
 /// A piece of one file.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ExportResultResponse {
-    /// "result.tsv" or "key.bin"; pieces of one file follow each other.
+    /// "result.tsv", "key.bin" or "key-<version>.bin"; pieces of one file follow each other.
     #[prost(string, tag = "1")]
     pub file: ::prost::alloc::string::String,
     /// At most 256 KiB.
     #[prost(bytes = "bytes", tag = "2")]
     pub data: ::prost::bytes::Bytes,
+}
+/// Asks what rank a score would have.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RankScoreRequest {
+    /// The exam.
+    #[prost(string, tag = "1")]
+    pub exam_id: ::prost::alloc::string::String,
+    /// Among whom.
+    #[prost(message, optional, tag = "2")]
+    pub scope: ::core::option::Option<super::super::exam::v1::Scope>,
+    /// Decimal, at most 4 places.
+    #[prost(string, tag = "3")]
+    pub score: ::prost::alloc::string::String,
+}
+/// The rank of a score.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RankScoreResponse {
+    /// 1 + persons with a higher score: the best rank that it can have, whatever the other keys say.
+    #[prost(uint64, tag = "1")]
+    pub rank: u64,
+    /// Persons ranked in the scope.
+    #[prost(uint64, tag = "2")]
+    pub n_ranked: u64,
+}
+/// Asks for units ranked among each other.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetUnitStandingsRequest {
+    /// The exam.
+    #[prost(string, tag = "1")]
+    pub exam_id: ::prost::alloc::string::String,
+    /// The units of this group are ranked; else the children of a unit.
+    #[prost(string, tag = "2")]
+    pub group: ::prost::alloc::string::String,
+    /// Its children are ranked; 0 takes the units that stand at the top.
+    #[prost(uint32, tag = "3")]
+    pub parent: u32,
+}
+/// One unit, with all units below it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UnitRow {
+    /// Rank; 0 for a unit that is not ranked.
+    #[prost(uint64, tag = "1")]
+    pub rank: u64,
+    /// Number of the unit.
+    #[prost(uint32, tag = "2")]
+    pub unit: u32,
+    /// Its name.
+    #[prost(string, tag = "3")]
+    pub name: ::prost::alloc::string::String,
+    /// Persons expected.
+    #[prost(uint64, tag = "4")]
+    pub head_count: u64,
+    /// Persons with a counted attempt.
+    #[prost(uint64, tag = "5")]
+    pub persons: u64,
+    /// Ended attempts.
+    #[prost(uint64, tag = "6")]
+    pub attempts: u64,
+    /// Persons who passed.
+    #[prost(uint64, tag = "7")]
+    pub passed: u64,
+    /// Mean of the counted scores, decimal; empty without any.
+    #[prost(string, tag = "8")]
+    pub mean_score: ::prost::alloc::string::String,
+}
+/// Units ranked.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetUnitStandingsResponse {
+    /// Ranked ones by rank, then the others, each by number of the unit.
+    #[prost(message, repeated, tag = "1")]
+    pub rows: ::prost::alloc::vec::Vec<UnitRow>,
+}
+/// Asks who would get the prizes.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetWinnersRequest {
+    /// The exam.
+    #[prost(string, tag = "1")]
+    pub exam_id: ::prost::alloc::string::String,
+}
+/// One prize and who gets it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Winner {
+    /// Place of the prize in the exam's rules.
+    #[prost(uint32, tag = "1")]
+    pub prize: u32,
+    /// Who, with rank and score in the prize's scope.
+    #[prost(message, optional, tag = "2")]
+    pub row: ::core::option::Option<super::super::exam::v1::StandingRow>,
+    /// Others with the same rank get none, or one that is left over: the organizers decide.
+    #[prost(bool, tag = "3")]
+    pub tied: bool,
+}
+/// Who would get the prizes.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetWinnersResponse {
+    /// By prize, then rank.
+    #[prost(message, repeated, tag = "1")]
+    pub winners: ::prost::alloc::vec::Vec<Winner>,
+}
+/// Asks for statistics.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetStatisticsRequest {
+    /// The exam.
+    #[prost(string, tag = "1")]
+    pub exam_id: ::prost::alloc::string::String,
+}
+/// How an option was chosen.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct OptionStatistics {
+    /// Chosen options as bits in canonical order; several of a multiple choice.
+    #[prost(uint32, tag = "1")]
+    pub options: u32,
+    /// How often.
+    #[prost(uint64, tag = "2")]
+    pub n: u64,
+    /// Share of all who had the item.
+    #[prost(double, tag = "3")]
+    pub share: f64,
+    /// Correlation of choosing it with the score of the rest.
+    #[prost(double, optional, tag = "4")]
+    pub point_biserial: ::core::option::Option<f64>,
+    /// Shares by fifths of the score, lowest first.
+    #[prost(double, repeated, tag = "5")]
+    pub share_by_fifth: ::prost::alloc::vec::Vec<f64>,
+    /// It is right.
+    #[prost(bool, tag = "6")]
+    pub is_key: bool,
+}
+/// What is known of an item.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ItemStatistics {
+    /// Number of the item.
+    #[prost(uint32, tag = "1")]
+    pub item_id: u32,
+    /// Attempts that had it.
+    #[prost(uint64, tag = "2")]
+    pub n: u64,
+    /// Mean mark, 0 to 1.
+    #[prost(double, optional, tag = "3")]
+    pub facility: ::core::option::Option<f64>,
+    /// Standard deviation of the mark, points.
+    #[prost(double, optional, tag = "4")]
+    pub sd: ::core::option::Option<f64>,
+    /// 100 times the correlation with the score of the rest.
+    #[prost(double, optional, tag = "5")]
+    pub discrimination_index: ::core::option::Option<f64>,
+    /// Percent of the discrimination that the marks allow.
+    #[prost(double, optional, tag = "6")]
+    pub discriminative_efficiency: ::core::option::Option<f64>,
+    /// Percent of the score's variance that comes from it.
+    #[prost(double, optional, tag = "7")]
+    pub effective_weight: ::core::option::Option<f64>,
+    /// Facility of guessing.
+    #[prost(double, optional, tag = "8")]
+    pub random_guess: ::core::option::Option<f64>,
+    /// Correlation with the whole score.
+    #[prost(double, optional, tag = "9")]
+    pub r_it: ::core::option::Option<f64>,
+    /// Correlation with the score of the rest.
+    #[prost(double, optional, tag = "10")]
+    pub r_ir: ::core::option::Option<f64>,
+    /// Options as chosen.
+    #[prost(message, repeated, tag = "11")]
+    pub options: ::prost::alloc::vec::Vec<OptionStatistics>,
+}
+/// Statistics of a group of attempts.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TestStatistics {
+    /// "" for all, else what they have in common: "section", "area", "hour".
+    #[prost(string, tag = "1")]
+    pub by: ::prost::alloc::string::String,
+    /// Which: number of the section from 0, area code, Unix milliseconds of the hour.
+    #[prost(string, tag = "2")]
+    pub of: ::prost::alloc::string::String,
+    /// Attempts.
+    #[prost(uint64, tag = "3")]
+    pub n: u64,
+    /// Points.
+    #[prost(double, optional, tag = "4")]
+    pub mean: ::core::option::Option<f64>,
+    /// Points.
+    #[prost(double, optional, tag = "5")]
+    pub median: ::core::option::Option<f64>,
+    /// Points, divisor n - 1.
+    #[prost(double, optional, tag = "6")]
+    pub sd: ::core::option::Option<f64>,
+    /// Third standardized moment.
+    #[prost(double, optional, tag = "7")]
+    pub skewness: ::core::option::Option<f64>,
+    /// Fourth one, 0 for a normal distribution.
+    #[prost(double, optional, tag = "8")]
+    pub kurtosis: ::core::option::Option<f64>,
+    /// Cronbach's alpha, only where all had the same items.
+    #[prost(double, optional, tag = "9")]
+    pub alpha: ::core::option::Option<f64>,
+    /// 1 - MSW/MSB: reliability where everybody has a paper of their own.
+    #[prost(double, optional, tag = "10")]
+    pub reliability: ::core::option::Option<f64>,
+    /// Percent of the spread that is error.
+    #[prost(double, optional, tag = "11")]
+    pub error_ratio: ::core::option::Option<f64>,
+    /// Standard error of measurement, points.
+    #[prost(double, optional, tag = "12")]
+    pub sem: ::core::option::Option<f64>,
+}
+/// Something an organizer has to look at before the result is published.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Alarm {
+    /// Kind, as "option_beats_key".
+    #[prost(string, tag = "1")]
+    pub kind: ::prost::alloc::string::String,
+    /// Item concerned, 0 for none.
+    #[prost(uint32, tag = "2")]
+    pub item_id: u32,
+    /// Evidence in words and numbers, Vietnamese / English.
+    #[prost(string, tag = "3")]
+    pub evidence: ::prost::alloc::string::String,
+}
+/// Statistics as they stand.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetStatisticsResponse {
+    /// By number of the item.
+    #[prost(message, repeated, tag = "1")]
+    pub items: ::prost::alloc::vec::Vec<ItemStatistics>,
+    /// All, then by section, area, hour.
+    #[prost(message, repeated, tag = "2")]
+    pub tests: ::prost::alloc::vec::Vec<TestStatistics>,
+    /// Open alarms.
+    #[prost(message, repeated, tag = "3")]
+    pub alarms: ::prost::alloc::vec::Vec<Alarm>,
+    /// Attempts in the distribution by score, lowest first.
+    #[prost(message, repeated, tag = "4")]
+    pub distribution: ::prost::alloc::vec::Vec<ScoreCount>,
+}
+/// Attempts with one score.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ScoreCount {
+    /// Decimal.
+    #[prost(string, tag = "1")]
+    pub score: ::prost::alloc::string::String,
+    /// How many.
+    #[prost(uint64, tag = "2")]
+    pub n: u64,
+}
+/// Asks what a decision would change.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DryRunRequest {
+    /// The exam with the proposed decision as its last one.
+    #[prost(message, optional, tag = "1")]
+    pub exam: ::core::option::Option<super::super::exam::v1::Exam>,
+    /// The key half in force then, at most 3 MiB; empty if no key ruling is proposed.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub key: ::prost::bytes::Bytes,
+}
+/// How much changes.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Changes {
+    /// Persons ranked before or after.
+    #[prost(uint64, tag = "1")]
+    pub n_persons: u64,
+    /// Persons whose counted score changes.
+    #[prost(uint64, tag = "2")]
+    pub n_scores: u64,
+    /// Of these, higher.
+    #[prost(uint64, tag = "3")]
+    pub n_higher: u64,
+    /// Persons who pass and did not.
+    #[prost(uint64, tag = "4")]
+    pub n_now_pass: u64,
+    /// Persons who passed and do not.
+    #[prost(uint64, tag = "5")]
+    pub n_now_fail: u64,
+    /// Persons whose rank nationwide changes, or who enter or leave the ranking.
+    #[prost(uint64, tag = "6")]
+    pub n_ranks: u64,
+    /// Area, empty for all.
+    #[prost(string, tag = "7")]
+    pub area: ::prost::alloc::string::String,
+}
+/// What changes for one person.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Change {
+    /// 16 bytes.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub candidate: ::prost::bytes::Bytes,
+    /// Area of the counted attempt.
+    #[prost(string, tag = "2")]
+    pub area: ::prost::alloc::string::String,
+    /// Score before, decimal; empty if not ranked.
+    #[prost(string, tag = "3")]
+    pub score_before: ::prost::alloc::string::String,
+    /// Rank before, 0 if not ranked.
+    #[prost(uint64, tag = "4")]
+    pub rank_before: u64,
+    /// Score after, decimal; empty if not ranked.
+    #[prost(string, tag = "5")]
+    pub score_after: ::prost::alloc::string::String,
+    /// Rank after, 0 if not ranked.
+    #[prost(uint64, tag = "6")]
+    pub rank_after: u64,
+}
+/// What a decision would change.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Impact {
+    /// In all.
+    #[prost(message, optional, tag = "1")]
+    pub total: ::core::option::Option<Changes>,
+    /// By area, those with a change.
+    #[prost(message, repeated, tag = "2")]
+    pub areas: ::prost::alloc::vec::Vec<Changes>,
+    /// Ended attempts whose score changes, whether they count or not.
+    #[prost(uint64, tag = "3")]
+    pub n_attempts: u64,
+    /// Prizes that go to somebody else.
+    #[prost(uint64, tag = "4")]
+    pub n_prizes: u64,
+    /// Whose rank moves furthest first, at most 1,000.
+    #[prost(message, repeated, tag = "5")]
+    pub listing: ::prost::alloc::vec::Vec<Change>,
+}
+/// Asks how a grader stands.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetGraderStateRequest {
+    /// The exam.
+    #[prost(string, tag = "1")]
+    pub exam_id: ::prost::alloc::string::String,
+}
+/// How a grader stands.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetGraderStateResponse {
+    /// Hash of the state, 32 bytes: equal for all graders at the same positions.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub state_hash: ::prost::bytes::Bytes,
+    /// Last position folded, one for each partition.
+    #[prost(uint64, repeated, tag = "2")]
+    pub positions: ::prost::alloc::vec::Vec<u64>,
+    /// Entries stored but not folded.
+    #[prost(uint64, tag = "3")]
+    pub lag: u64,
+    /// Version of the key in force.
+    #[prost(uint32, tag = "4")]
+    pub key_version: u32,
+    /// Entries that cannot be true, the first of each partition.
+    #[prost(message, repeated, tag = "5")]
+    pub quarantined: ::prost::alloc::vec::Vec<QuarantinedEntry>,
+    /// All of them.
+    #[prost(uint64, tag = "6")]
+    pub n_quarantined: u64,
+}
+/// An entry that cannot be true.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct QuarantinedEntry {
+    /// Partition.
+    #[prost(uint32, tag = "1")]
+    pub partition: u32,
+    /// Position.
+    #[prost(uint64, tag = "2")]
+    pub position: u64,
+    /// Why.
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
 }
 /// Generated client implementations.
 pub mod grader_service_client {
@@ -252,6 +647,178 @@ pub mod grader_service_client {
                 .insert(GrpcMethod::new("grader.v1.GraderService", "GetStanding"));
             self.inner.unary(req, path, codec).await
         }
+        /// Sends a page of standings at once, then after every change, at most once a second.
+        pub async fn watch_standings(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetStandingsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::GetStandingsResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/grader.v1.GraderService/WatchStandings",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("grader.v1.GraderService", "WatchStandings"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// Returns the rank that a score would have.
+        pub async fn rank_score(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RankScoreRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RankScoreResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/grader.v1.GraderService/RankScore",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("grader.v1.GraderService", "RankScore"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Returns units ranked among each other.
+        pub async fn get_unit_standings(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetUnitStandingsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetUnitStandingsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/grader.v1.GraderService/GetUnitStandings",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("grader.v1.GraderService", "GetUnitStandings"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Returns who would get the prizes.
+        pub async fn get_winners(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetWinnersRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetWinnersResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/grader.v1.GraderService/GetWinners",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("grader.v1.GraderService", "GetWinners"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Returns statistics of items and test, and open alarms.
+        pub async fn get_statistics(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetStatisticsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetStatisticsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/grader.v1.GraderService/GetStatistics",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("grader.v1.GraderService", "GetStatistics"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Returns what a decision would change.
+        pub async fn dry_run(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DryRunRequest>,
+        ) -> std::result::Result<tonic::Response<super::Impact>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/grader.v1.GraderService/DryRun",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("grader.v1.GraderService", "DryRun"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Returns how the grader stands: state hash, positions, quarantine.
+        pub async fn get_grader_state(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetGraderStateRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetGraderStateResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/grader.v1.GraderService/GetGraderState",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("grader.v1.GraderService", "GetGraderState"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Returns counts by area.
         pub async fn get_counts(
             &mut self,
@@ -304,7 +871,7 @@ pub mod grader_service_client {
                 .insert(GrpcMethod::new("grader.v1.GraderService", "WatchExam"));
             self.inner.server_streaming(req, path, codec).await
         }
-        /// Sends the result file and the key half, once the whole log is folded and nothing is quarantined.
+        /// Sends the result file and the key halves, once the whole log is folded and nothing is quarantined.
         pub async fn export_result(
             &mut self,
             request: impl tonic::IntoRequest<super::ExportResultRequest>,
@@ -360,6 +927,65 @@ pub mod grader_service_server {
             tonic::Response<super::GetStandingResponse>,
             tonic::Status,
         >;
+        /// Server streaming response type for the WatchStandings method.
+        type WatchStandingsStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::GetStandingsResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Sends a page of standings at once, then after every change, at most once a second.
+        async fn watch_standings(
+            &self,
+            request: tonic::Request<super::GetStandingsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<Self::WatchStandingsStream>,
+            tonic::Status,
+        >;
+        /// Returns the rank that a score would have.
+        async fn rank_score(
+            &self,
+            request: tonic::Request<super::RankScoreRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RankScoreResponse>,
+            tonic::Status,
+        >;
+        /// Returns units ranked among each other.
+        async fn get_unit_standings(
+            &self,
+            request: tonic::Request<super::GetUnitStandingsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetUnitStandingsResponse>,
+            tonic::Status,
+        >;
+        /// Returns who would get the prizes.
+        async fn get_winners(
+            &self,
+            request: tonic::Request<super::GetWinnersRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetWinnersResponse>,
+            tonic::Status,
+        >;
+        /// Returns statistics of items and test, and open alarms.
+        async fn get_statistics(
+            &self,
+            request: tonic::Request<super::GetStatisticsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetStatisticsResponse>,
+            tonic::Status,
+        >;
+        /// Returns what a decision would change.
+        async fn dry_run(
+            &self,
+            request: tonic::Request<super::DryRunRequest>,
+        ) -> std::result::Result<tonic::Response<super::Impact>, tonic::Status>;
+        /// Returns how the grader stands: state hash, positions, quarantine.
+        async fn get_grader_state(
+            &self,
+            request: tonic::Request<super::GetGraderStateRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetGraderStateResponse>,
+            tonic::Status,
+        >;
         /// Returns counts by area.
         async fn get_counts(
             &self,
@@ -388,7 +1014,7 @@ pub mod grader_service_server {
             >
             + std::marker::Send
             + 'static;
-        /// Sends the result file and the key half, once the whole log is folded and nothing is quarantined.
+        /// Sends the result file and the key halves, once the whole log is folded and nothing is quarantined.
         async fn export_result(
             &self,
             request: tonic::Request<super::ExportResultRequest>,
@@ -549,6 +1175,324 @@ pub mod grader_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetStandingSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/grader.v1.GraderService/WatchStandings" => {
+                    #[allow(non_camel_case_types)]
+                    struct WatchStandingsSvc<T: GraderService>(pub Arc<T>);
+                    impl<
+                        T: GraderService,
+                    > tonic::server::ServerStreamingService<super::GetStandingsRequest>
+                    for WatchStandingsSvc<T> {
+                        type Response = super::GetStandingsResponse;
+                        type ResponseStream = T::WatchStandingsStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetStandingsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as GraderService>::watch_standings(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = WatchStandingsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/grader.v1.GraderService/RankScore" => {
+                    #[allow(non_camel_case_types)]
+                    struct RankScoreSvc<T: GraderService>(pub Arc<T>);
+                    impl<
+                        T: GraderService,
+                    > tonic::server::UnaryService<super::RankScoreRequest>
+                    for RankScoreSvc<T> {
+                        type Response = super::RankScoreResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RankScoreRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as GraderService>::rank_score(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RankScoreSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/grader.v1.GraderService/GetUnitStandings" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetUnitStandingsSvc<T: GraderService>(pub Arc<T>);
+                    impl<
+                        T: GraderService,
+                    > tonic::server::UnaryService<super::GetUnitStandingsRequest>
+                    for GetUnitStandingsSvc<T> {
+                        type Response = super::GetUnitStandingsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetUnitStandingsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as GraderService>::get_unit_standings(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetUnitStandingsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/grader.v1.GraderService/GetWinners" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetWinnersSvc<T: GraderService>(pub Arc<T>);
+                    impl<
+                        T: GraderService,
+                    > tonic::server::UnaryService<super::GetWinnersRequest>
+                    for GetWinnersSvc<T> {
+                        type Response = super::GetWinnersResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetWinnersRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as GraderService>::get_winners(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetWinnersSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/grader.v1.GraderService/GetStatistics" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetStatisticsSvc<T: GraderService>(pub Arc<T>);
+                    impl<
+                        T: GraderService,
+                    > tonic::server::UnaryService<super::GetStatisticsRequest>
+                    for GetStatisticsSvc<T> {
+                        type Response = super::GetStatisticsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetStatisticsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as GraderService>::get_statistics(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetStatisticsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/grader.v1.GraderService/DryRun" => {
+                    #[allow(non_camel_case_types)]
+                    struct DryRunSvc<T: GraderService>(pub Arc<T>);
+                    impl<
+                        T: GraderService,
+                    > tonic::server::UnaryService<super::DryRunRequest>
+                    for DryRunSvc<T> {
+                        type Response = super::Impact;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DryRunRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as GraderService>::dry_run(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DryRunSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/grader.v1.GraderService/GetGraderState" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetGraderStateSvc<T: GraderService>(pub Arc<T>);
+                    impl<
+                        T: GraderService,
+                    > tonic::server::UnaryService<super::GetGraderStateRequest>
+                    for GetGraderStateSvc<T> {
+                        type Response = super::GetGraderStateResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetGraderStateRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as GraderService>::get_grader_state(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetGraderStateSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
@@ -751,14 +1695,17 @@ pub struct AddExamRequest {
     /// The next piece of the paper half, at most 256 KiB.
     #[prost(bytes = "bytes", tag = "2")]
     pub paper: ::prost::bytes::Bytes,
-    /// The next piece of the key half, at most 256 KiB.
+    /// The next piece of a key half, at most 256 KiB; one version after another, oldest first.
     #[prost(bytes = "bytes", tag = "3")]
     pub key: ::prost::bytes::Bytes,
+    /// Version whose piece it is; 0 is read as 1.
+    #[prost(uint32, tag = "4")]
+    pub key_version: u32,
 }
 /// Whether the exam is graded here.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AddExamResponse {
-    /// False if the halves are wanted: send all again with them.
+    /// False if the halves are wanted, all versions of the key: send all again with them.
     #[prost(bool, tag = "1")]
     pub is_followed: bool,
 }
