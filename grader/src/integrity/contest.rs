@@ -113,6 +113,7 @@ fn exam(items: &[Item], n_paper: usize) -> Parts {
         item_id: number(at),
         revision: vec![1; 32].into(),
         right_options: 1 << item.key,
+        ..ItemKey::default()
     });
     parts.key.keys = keys.collect();
     parts.blueprint.sections = vec![Section {
@@ -165,7 +166,11 @@ impl Doer {
             doer.orders.push(order);
             doer.chosen.push(items[at].choose(theta, rng));
             let time_s = (items[at].time - pace + TIME_SPREAD * normal(rng)).exp();
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "short")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "short"
+            )]
             doer.times_ms.push((time_s * 1_000.0) as u64);
         }
         doer
@@ -206,7 +211,9 @@ impl Doer {
         let mut at_ms = T0_MS;
         for (place, &chosen) in self.chosen.iter().enumerate() {
             at_ms += self.times_ms[place];
-            let shown = self.orders[place].iter().position(|&c| usize::from(c) == chosen);
+            let shown = self.orders[place]
+                .iter()
+                .position(|&c| usize::from(c) == chosen);
             let seq = log.next_seq(who, 1);
             let answer = answered(seq, number(place) - 1, Value::Chosen(1 << shown.unwrap()));
             log.push(who, 1, at_ms, Kind::Answered(answer));
@@ -255,7 +262,11 @@ impl Plan {
             log,
             copiers: copiers.iter().map(|&n| (id(n), id(n + 1))).collect(),
             rapid: rapid.map(id).collect(),
-            curves: items.iter().enumerate().map(|(at, item)| (number(at), item.curve)).collect(),
+            curves: items
+                .iter()
+                .enumerate()
+                .map(|(at, item)| (number(at), item.curve))
+                .collect(),
         }
     }
 }

@@ -165,7 +165,7 @@ fn facts(sheets: &Sheets, model: &Model, a: u32, b: u32) -> Vec<Fact> {
         let wrong: Vec<usize> = (0..common.len())
             .filter(|&at| {
                 let place = usize::from(common[at].a);
-                sheets.is_wrong(&sheets.sitting(source).answers[place])
+                sheets.sitting(source).answers[place].is_wrong()
             })
             .collect();
         let n_alike_wrong = wrong
@@ -179,22 +179,40 @@ fn facts(sheets: &Sheets, model: &Model, a: u32, b: u32) -> Vec<Fact> {
             count(n_alike_wrong),
             agreement / f64::from(count(wrong.len()).max(1)),
         );
-        (similarity::omega(n_matches, &probs), k, count(n_alike_wrong))
+        (
+            similarity::omega(n_matches, &probs),
+            k,
+            count(n_alike_wrong),
+        )
     };
     let (omega_ab, k_ab, n_alike_wrong) = copied(a, b, &common);
     let (omega_ba, k_ba, _) = copied(b, a, &swapped);
     let probs = probs_alike(sheets, model, a, b, &common);
+    let [device_a, device_b] = [a, b].map(|at| sheets.sitting(at).device_tag);
     let fact = |name, value| Fact { name, value };
     vec![
-        fact("common_items", f64::from(u32::try_from(common.len()).unwrap_or(u32::MAX))),
+        fact(
+            "common_items",
+            f64::from(u32::try_from(common.len()).unwrap_or(u32::MAX)),
+        ),
         fact("alike", f64::from(n_matches)),
         fact("alike_expected", probs.iter().sum()),
         fact("alike_wrong", f64::from(n_alike_wrong)),
+        fact(
+            "same_device",
+            f64::from(u8::from(device_a != 0 && device_a == device_b)),
+        ),
         fact("omega", similarity::omega(n_matches, &probs)),
         fact("omega_second_from_first", omega_ab),
         fact("omega_first_from_second", omega_ba),
-        fact("k_log10_second_from_first", k_ab.max(f64::MIN_POSITIVE).log10()),
-        fact("k_log10_first_from_second", k_ba.max(f64::MIN_POSITIVE).log10()),
+        fact(
+            "k_log10_second_from_first",
+            k_ab.max(f64::MIN_POSITIVE).log10(),
+        ),
+        fact(
+            "k_log10_first_from_second",
+            k_ba.max(f64::MIN_POSITIVE).log10(),
+        ),
     ]
 }
 
@@ -205,10 +223,14 @@ fn shared(sheets: &Sheets, model: &Model, limits: &Limits, a: u32, b: u32) -> Ve
         .iter()
         .filter(|place| is_alike(sheets, a, b, place))
         .map(|place| (place, of_a.answers[usize::from(place.a)]))
-        .filter(|(_, answer)| sheets.is_wrong(answer))
+        .filter(|(_, answer)| answer.is_wrong())
         .map(|(place, answer)| SharedAnswer {
             item_id: sheets.item_id(answer.item_idx),
-            chosen: answer.chosen,
+            chosen: if sheets.is_choice(answer.item_idx) {
+                answer.chosen
+            } else {
+                0
+            },
             share: model.share(answer.item_idx, answer.chosen),
             positions: [place.a, place.b],
             at_ms: [

@@ -9,7 +9,7 @@ use super::{
     limits::Limits,
     model::Model,
     multiple::bonferroni,
-    report::{Fact, Flag, Kind, MAX_LISTED, Scope},
+    report::{Fact, Flag, Kind},
     sheet::{Sheets, Stop},
 };
 
@@ -28,21 +28,15 @@ pub(crate) fn look(sheets: &Sheets, model: &Model, limits: &Limits, stop: Stop) 
     let n = sheets.all.len() as u64;
     let n_pairs = n * n.saturating_sub(1) / 2;
     let flags = groups.into_values().filter_map(|group| {
-        let mut persons: Vec<u32> = group.iter().map(|&at| sheets.sitting(at).person).collect();
-        persons.sort_unstable();
-        persons.dedup();
         let p_value = chance(sheets, model, group[0]);
         let p_any = bonferroni(p_value, n_pairs);
-        (persons.len() > 1 && p_any <= limits.alpha).then(|| Flag {
-            kind: Kind::Double,
-            scope: Scope::Exam,
-            attempts: group.iter().take(MAX_LISTED).map(|&at| sheets.attempt_id(at)).collect(),
+        (sheets.n_persons(&group) > 1 && p_any <= limits.alpha).then(|| Flag {
+            attempts: sheets.attempt_ids(&group),
             n_attempts: group.len() as u64,
             p_value: Some(p_value),
             p_any: Some(p_any),
-            false_share: None,
             facts: facts(sheets, group[0]),
-            shared: Vec::new(),
+            ..Flag::of(Kind::Double)
         })
     });
     flags.collect()
@@ -51,12 +45,14 @@ pub(crate) fn look(sheets: &Sheets, model: &Model, limits: &Limits, stop: Stop) 
 /// Returns the hash of what was chosen; none if too little of it is wrong.
 fn hash(sheets: &Sheets, at: u32, min_wrong: u32) -> Option<[u8; 32]> {
     let answers = &sheets.sitting(at).answers;
-    let n_wrong = answers.iter().filter(|answer| sheets.is_wrong(answer)).count();
+    let n_wrong = answers.iter().filter(|answer| answer.is_wrong()).count();
     if n_wrong < min_wrong as usize {
         return None;
     }
     let chosen = answers.iter().filter(|answer| answer.chosen != 0);
-    let mut chosen: Vec<(u16, u16)> = chosen.map(|answer| (answer.item_idx, answer.chosen)).collect();
+    let mut chosen: Vec<(u16, u16)> = chosen
+        .map(|answer| (answer.item_idx, answer.chosen))
+        .collect();
     chosen.sort_unstable();
     let mut hasher = blake3::Hasher::new();
     for (item_idx, chosen) in chosen {
@@ -70,14 +66,16 @@ fn hash(sheets: &Sheets, at: u32, min_wrong: u32) -> Option<[u8; 32]> {
 fn chance(sheets: &Sheets, model: &Model, at: u32) -> f64 {
     let answers = sheets.sitting(at).answers.iter();
     let answers = answers.filter(|answer| answer.chosen != 0);
-    answers.map(|answer| model.p_alike(at, at, answer.item_idx)).product()
+    answers
+        .map(|answer| model.p_alike(at, at, answer.item_idx))
+        .product()
 }
 
 fn facts(sheets: &Sheets, at: u32) -> Vec<Fact> {
     let answers = &sheets.sitting(at).answers;
     let count = |n: usize| f64::from(u32::try_from(n).unwrap_or(u32::MAX));
     let n_answered = answers.iter().filter(|answer| answer.chosen != 0).count();
-    let n_wrong = answers.iter().filter(|answer| sheets.is_wrong(answer)).count();
+    let n_wrong = answers.iter().filter(|answer| answer.is_wrong()).count();
     vec![
         Fact {
             name: "answered",

@@ -7,7 +7,7 @@
 
 use super::{
     limits::Limits,
-    report::{Fact, Flag, Kind, Scope},
+    report::{Fact, Flag, Kind},
     sheet::{Sheets, Stop},
 };
 
@@ -43,27 +43,21 @@ pub(crate) fn look(sheets: &Sheets, limits: &Limits, stop: Stop) -> Vec<Flag> {
                 let is_rapid = time < threshold;
                 n_timed += 1;
                 n_rapid += u32::from(is_rapid);
-                n_right += u32::from(is_rapid && sheets.is_right(answer));
+                n_right += u32::from(is_rapid && answer.is_right());
             }
         }
         if n_timed >= limits.min_timed.max(1) && effort(n_timed, n_rapid) < limits.min_effort {
             let at = u32::try_from(at).expect("fewer than 2^32 attempts");
             let fact = |name, value| Fact { name, value };
             flags.push(Flag {
-                kind: Kind::RapidGuessing,
-                scope: Scope::Exam,
                 attempts: vec![sheets.attempt_id(at)],
-                n_attempts: 1,
-                p_value: None,
-                p_any: None,
-                false_share: None,
                 facts: vec![
                     fact("effort", effort(n_timed, n_rapid)),
                     fact("timed", f64::from(n_timed)),
                     fact("rapid", f64::from(n_rapid)),
                     fact("rapid_right", f64::from(n_right)),
                 ],
-                shared: Vec::new(),
+                ..Flag::of(Kind::RapidGuessing)
             });
         }
     }
@@ -104,10 +98,12 @@ mod tests {
 
     #[test]
     fn thresholds_and_effort_are_those_of_the_reference() {
-        let items =
-            reference::rows(include_str!("../../testdata/integrity/similarity-items.csv"));
-        let times =
-            reference::rows(include_str!("../../testdata/integrity/similarity-times.csv"));
+        let items = reference::rows(include_str!(
+            "../../testdata/integrity/similarity-items.csv"
+        ));
+        let times = reference::rows(include_str!(
+            "../../testdata/integrity/similarity-times.csv"
+        ));
         let persons = reference::persons();
         let mut worst = 0f64;
         let thresholds: Vec<f64> = (1..=items.len())
@@ -120,7 +116,10 @@ mod tests {
             worst = worst.max(close(*threshold, item[6]));
         }
         for (row, person) in times.iter().zip(&persons) {
-            let rapid = row[1..].iter().zip(&thresholds).filter(|(time, threshold)| time < threshold);
+            let rapid = row[1..]
+                .iter()
+                .zip(&thresholds)
+                .filter(|(time, threshold)| time < threshold);
             let found = effort(20, u32::try_from(rapid.count()).unwrap());
             worst = worst.max(close(found, person.effort));
         }

@@ -26,18 +26,21 @@ pub struct Limits {
     pub overlap_slack_ms: u64,
     /// Wrong answers an answer sheet needs before its doubles are told of: sheets without are alike by being right.
     pub min_double_wrong: u32,
-    /// Persons expected behind one address: a school with one line has a class or two.
-    pub expected_per_address: f64,
-    /// Persons expected behind addresses that are known, by tag: large schools, exam sites.
-    pub known_addresses: BTreeMap<u64, f64>,
-    /// Persons expected on one device: one for each shift of a computer room.
-    pub expected_per_device: f64,
+    /// Persons one address may have: a school with one line has a class or two.
+    pub max_per_address: u32,
+    /// The same of addresses that are known, by tag: large schools, exam sites, mobile networks.
+    pub known_addresses: BTreeMap<u64, u32>,
+    /// Persons one device may have: two of a family. A computer room with more shifts needs more.
+    pub max_per_device: u32,
     /// Share of considered answers below which an attempt counts as guessed (Wise and Kong 2005).
     pub min_effort: f64,
     /// Answers with a known time an attempt needs before its effort is told.
     pub min_timed: u32,
-    /// Flags of a kind that are listed, those with the smallest p-value first; more are counted.
+    /// Flags of a kind that are listed, those with the smallest p-value first; more are counted. More than anybody
+    /// reviews.
     pub max_flags: usize,
+    /// Places on papers that are kept in memory: 1 GiB, or 2.6 million papers of 50 items.
+    pub max_places: usize,
 }
 
 impl Default for Limits {
@@ -52,12 +55,13 @@ impl Default for Limits {
             n_partners: 8,
             overlap_slack_ms: 0,
             min_double_wrong: 3,
-            expected_per_address: 60.0,
+            max_per_address: 80,
             known_addresses: BTreeMap::new(),
-            expected_per_device: 2.0,
+            max_per_device: 2,
             min_effort: 0.9,
             min_timed: 10,
             max_flags: 10_000,
+            max_places: 1 << 27,
         }
     }
 }

@@ -4,7 +4,7 @@ use super::{
     limits::Limits,
     multiple::bonferroni,
     person_fit::{Fit, ItemCurve, ability, lz},
-    report::{Fact, Flag, Kind, Scope},
+    report::{Fact, Flag, Kind},
     sheet::{Sheets, Stop},
 };
 
@@ -23,11 +23,15 @@ pub(crate) fn look(sheets: &Sheets, limits: &Limits, stop: Stop) -> Vec<Flag> {
         if stop.now() {
             break;
         }
-        let answered = sheet.sitting.answers.iter().filter(|answer| answer.chosen != 0);
+        let answered = sheet
+            .sitting
+            .answers
+            .iter()
+            .filter(|answer| answer.chosen != 0);
         let answers: Vec<(ItemCurve, bool)> = answered
             .filter_map(|answer| {
                 let curve = curves.get(&answer.item_idx)?;
-                Some((*curve, sheets.is_right(answer)))
+                Some((*curve, answer.is_right()))
             })
             .collect();
         if answers.len() < MIN_ANSWERS {
@@ -40,19 +44,15 @@ pub(crate) fn look(sheets: &Sheets, limits: &Limits, stop: Stop) -> Vec<Flag> {
         if p_any <= limits.alpha {
             let fact = |name, value| Fact { name, value };
             flags.push(Flag {
-                kind: Kind::Misfit,
-                scope: Scope::Exam,
                 attempts: vec![sheets.attempt_id(at)],
-                n_attempts: 1,
                 p_value: Some(p_value),
                 p_any: Some(p_any),
-                false_share: None,
                 facts: vec![
                     fact("lz_star", fit.lz_star()),
                     fact("lz", lz(&answers, theta)),
                     fact("ability", theta),
                 ],
-                shared: Vec::new(),
+                ..Flag::of(Kind::Misfit)
             });
         }
     }

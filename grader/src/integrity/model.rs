@@ -66,7 +66,12 @@ impl Model {
             if stop.at(at) {
                 break;
             }
-            for answer in sheet.sitting.answers.iter().filter(|answer| answer.chosen != 0) {
+            for answer in sheet
+                .sitting
+                .answers
+                .iter()
+                .filter(|answer| answer.chosen != 0)
+            {
                 let item = &mut items[usize::from(answer.item_idx)];
                 let category = item.category(answer.chosen);
                 let n_categories = item.shares.len();
@@ -112,7 +117,9 @@ impl ItemModel {
     fn settle(&mut self, n_bands: usize) {
         let n_categories = self.shares.len();
         let known = |category: usize| f64::from(u8::from(category + 1 < n_categories)) * PRIOR;
-        let total: f64 = (0..n_categories).map(|at| self.shares[at] + known(at)).sum();
+        let total: f64 = (0..n_categories)
+            .map(|at| self.shares[at] + known(at))
+            .sum();
         for category in 0..n_categories {
             self.shares[category] = (self.shares[category] + known(category)) / total.max(1.0);
         }
@@ -153,7 +160,12 @@ fn responses(sheets: &Sheets, stop: Stop) -> Vec<ItemModel> {
         if stop.at(at) {
             break;
         }
-        for answer in sheet.sitting.answers.iter().filter(|answer| answer.chosen != 0) {
+        for answer in sheet
+            .sitting
+            .answers
+            .iter()
+            .filter(|answer| answer.chosen != 0)
+        {
             let response = u32::from(answer.item_idx) << 16 | u32::from(answer.chosen);
             *counts.entry(response).or_default() += 1;
         }

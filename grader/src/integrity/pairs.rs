@@ -149,12 +149,16 @@ impl Block {
                 }
             }
             self.choose(sheets, limits, a, &counts, &mut touched);
-            found
-                .pairs
-                .extend(touched.iter().take(limits.n_partners).map(|&b| {
-                    (self.members[a], self.members[b as usize])
-                }));
-            for (_, b) in own.iter().flat_map(|&(place, end)| &entries[place + 1..end]) {
+            found.pairs.extend(
+                touched
+                    .iter()
+                    .take(limits.n_partners)
+                    .map(|&b| (self.members[a], self.members[b as usize])),
+            );
+            for (_, b) in own
+                .iter()
+                .flat_map(|&(place, end)| &entries[place + 1..end])
+            {
                 counts[*b as usize] = 0;
             }
             touched.clear();
@@ -167,7 +171,7 @@ impl Block {
         let mut entries = Vec::new();
         for (member, &at) in (0u32..).zip(&self.members) {
             for answer in &sheets.sitting(at).answers {
-                if sheets.is_wrong(answer)
+                if answer.is_wrong()
                     && model.share(answer.item_idx, answer.chosen) <= limits.rare_share
                 {
                     let key = u32::from(answer.item_idx) << 16 | u32::from(answer.chosen);

@@ -15,20 +15,26 @@ pub(crate) struct Person {
 
 /// Returns the rows behind the header line; a field that is no number is NaN.
 pub(crate) fn rows(text: &str) -> Vec<Vec<f64>> {
-    let line = |line: &str| line.split(',').map(|field| field.parse().unwrap_or(f64::NAN)).collect();
+    let line = |line: &str| {
+        line.split(',')
+            .map(|field| field.parse().unwrap_or(f64::NAN))
+            .collect()
+    };
     text.lines().skip(1).map(line).collect()
 }
 
 /// Returns the items' curves.
 pub(crate) fn items() -> Vec<ItemCurve> {
-    rows(include_str!("../../testdata/integrity/similarity-items.csv"))
-        .iter()
-        .map(|row| ItemCurve {
-            a: row[1],
-            b: row[2],
-            c: row[3],
-        })
-        .collect()
+    rows(include_str!(
+        "../../testdata/integrity/similarity-items.csv"
+    ))
+    .iter()
+    .map(|row| ItemCurve {
+        a: row[1],
+        b: row[2],
+        c: row[3],
+    })
+    .collect()
 }
 
 /// Returns the persons, the first one first.

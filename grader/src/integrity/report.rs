@@ -3,9 +3,9 @@
 //! A flag is a reason to look, never a verdict: no type here carries a score, a rank or a way to change one.
 //! Invariant: equal inputs give equal bytes, in whatever order they came.
 
-use std::{cmp::Ordering, fmt::Write as _};
+use std::cmp::Ordering;
 
-use super::collect::Collector;
+use super::{collect::Collector, limits::Limits};
 use crate::id::CandidateId;
 
 /// Most attempts written out for one flag; all of them are counted.
@@ -22,9 +22,9 @@ pub enum Kind {
     Similar,
     /// Several attempts are the same answer for answer, wrong ones included.
     Double,
-    /// More persons on one device than expected.
+    /// More persons on one device than may be there.
     SharedDevice,
-    /// More persons behind one address than expected.
+    /// More persons behind one address than may be there.
     SharedAddress,
     /// Many answers came faster than the item can be read.
     RapidGuessing,
@@ -87,7 +87,7 @@ pub struct AttemptId {
 pub struct SharedAnswer {
     /// Number of the item in the bank.
     pub item_id: u32,
-    /// Chosen options in canonical order; bit 0 is the first.
+    /// Chosen options in canonical order; bit 0 is the first. 0 if it is no choice.
     pub chosen: u16,
     /// Share of all answers to the item that are this one.
     pub share: f64,
@@ -158,9 +158,15 @@ pub struct CutBlock {
 /// What the analysis of an exam found.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
+    /// The exam.
+    pub exam_id: String,
+    /// Version of the key that told right from wrong.
+    pub key_version: u32,
+    /// What was asked for.
+    pub limits: Limits,
     /// False if the caller ended the analysis: nothing is told then.
     pub is_complete: bool,
-    /// Reasons to look, by kind, p-value and attempts.
+    /// Reasons to look: by kind, p-value, how many attempts, attempts.
     pub flags: Vec<Flag>,
     /// Flags that are not listed because there are too many of their kind.
     pub n_flags_left_out: u64,
@@ -180,8 +186,11 @@ pub struct Report {
 
 impl Report {
     /// Starts with nothing found.
-    pub(crate) fn new(collector: &Collector) -> Self {
+    pub(crate) fn new(collector: &Collector, limits: &Limits) -> Self {
         Self {
+            exam_id: collector.package.exam_id().to_owned(),
+            key_version: collector.package.key_version(),
+            limits: limits.clone(),
             is_complete: false,
             flags: Vec::new(),
             n_flags_left_out: 0,
@@ -201,81 +210,39 @@ impl Report {
         flags.truncate(max_flags);
         self.flags.extend(flags);
     }
-
-    /// Writes the flags as tab-separated lines behind a header line. Fields have no tabs; lists are separated by
-    /// spaces, and a p-value that does not exist is empty.
-    ///
-    /// A shared answer reads `item:options:share:position/position:second/second`, positions from 1, seconds in Unix
-    /// time, options as letters.
-    #[must_use]
-    pub fn to_tsv(&self) -> String {
-        let mut text = String::from(
-            "kind\tscope\tn_attempts\tattempts\tp_value\tp_any\tfalse_share\tfacts\tshared\n",
-        );
-        for flag in &self.flags {
-            flag.write(&mut text);
-        }
-        text
-    }
 }
 
 impl Flag {
+    /// Starts a flag about the whole exam, with nothing told yet of its one attempt.
+    pub(crate) fn of(kind: Kind) -> Self {
+        Self {
+            kind,
+            scope: Scope::Exam,
+            attempts: Vec::new(),
+            n_attempts: 1,
+            p_value: None,
+            p_any: None,
+            false_share: None,
+            facts: Vec::new(),
+            shared: Vec::new(),
+        }
+    }
+
     fn order(&self, other: &Self) -> Ordering {
         let p = |flag: &Self| flag.p_value.unwrap_or(1.0);
         self.kind
             .cmp(&other.kind)
             .then(p(self).total_cmp(&p(other)))
+            .then(other.n_attempts.cmp(&self.n_attempts))
             .then_with(|| self.attempts.cmp(&other.attempts))
             .then(self.scope.cmp(&other.scope))
-    }
-
-    fn write(&self, text: &mut String) {
-        let ids = self.attempts.iter();
-        let ids = ids.map(|id| format!("{:?}/{}", id.candidate, id.attempt));
-        let facts = self.facts.iter().map(|fact| format!("{}={}", fact.name, short(fact.value)));
-        let fields = [
-            self.kind.name().to_owned(),
-            self.scope.name().to_owned(),
-            self.n_attempts.to_string(),
-            joined(ids),
-            self.p_value.map_or_else(String::new, exponent),
-            self.p_any.map_or_else(String::new, exponent),
-            self.false_share.map_or_else(String::new, exponent),
-            joined(facts),
-            joined(self.shared.iter().map(SharedAnswer::text)),
-        ];
-        writeln!(text, "{}", fields.join("\t")).expect("a string takes everything");
     }
 }
 
 impl SharedAnswer {
-    fn text(&self) -> String {
-        let letters: String = (0u8..16)
-            .filter(|at| self.chosen >> at & 1 == 1)
-            .map(|at| char::from(b'A' + at))
-            .collect();
-        format!(
-            "{}:{letters}:{:.4}:{}/{}:{}/{}",
-            self.item_id,
-            self.share,
-            self.positions[0] + 1,
-            self.positions[1] + 1,
-            self.at_ms[0] / 1_000,
-            self.at_ms[1] / 1_000,
-        )
+    /// Returns the options as letters; empty if it is no choice.
+    pub(crate) fn letters(&self) -> String {
+        let chosen = (0u8..12).filter(|at| self.chosen >> at & 1 == 1);
+        chosen.map(|at| char::from(b'A' + at)).collect()
     }
-}
-
-fn joined(parts: impl Iterator<Item = String>) -> String {
-    parts.collect::<Vec<_>>().join(" ")
-}
-
-fn exponent(p: f64) -> String {
-    format!("{p:.3e}")
-}
-
-/// Prints at most four places, none if they are noughts.
-fn short(value: f64) -> String {
-    let text = format!("{value:.4}");
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }

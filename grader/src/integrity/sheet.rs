@@ -1,25 +1,23 @@
 //! The ended attempts in one fixed order, and the measures every part of the analysis takes of them.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use super::{
     collect::Collector,
-    report::AttemptId,
-    sitting::{Answer, NEVER, Sitting},
+    report::{AttemptId, MAX_LISTED},
+    sitting::{NEVER, Sitting},
 };
 use crate::id::CandidateId;
 
 /// How many steps of a loop pass between two looks at whether to stop.
 const STEPS_PER_LOOK: usize = 1_024;
 
-/// Whether the caller wants the analysis to end.
+/// Asks the caller whether to end; the caller may rest before it answers.
 #[derive(Clone, Copy)]
-pub(crate) struct Stop<'a>(pub(crate) &'a AtomicBool);
+pub(crate) struct Stop<'a>(pub(crate) &'a dyn Fn() -> bool);
 
 impl Stop<'_> {
     /// Reports whether to end now.
     pub(crate) fn now(self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0()
     }
 
     /// The same for step number `at` of a loop; looks now and then.
@@ -51,42 +49,37 @@ pub(crate) struct Common {
 
 impl<'a> Sheets<'a> {
     pub(crate) fn new(collector: &'a Collector) -> Self {
-        let mut sheets = Self {
-            collector,
-            all: Vec::new(),
-        };
-        let ended = collector.sittings.iter().filter(|sitting| sitting.ended_at_ms > 0);
-        let all = ended.map(|sitting| {
-            let is_right = |answer: &&Answer| sheets.is_right(answer);
-            let n_right = sitting.answers.iter().filter(is_right).count();
+        let ended = collector
+            .sittings
+            .iter()
+            .filter(|sitting| sitting.ended_at_ms > 0);
+        let sheet = |sitting: &'a Sitting| {
+            let n_right = sitting
+                .answers
+                .iter()
+                .filter(|answer| answer.is_right())
+                .count();
             let ppm = n_right * 1_000_000 / sitting.answers.len();
             Sheet {
                 id: collector.persons[sitting.person as usize].id,
                 sitting,
                 right_ppm: u32::try_from(ppm).expect("a share is at most a million"),
             }
-        });
-        let all = all.collect();
-        sheets.all = all;
-        sheets
-            .all
-            .sort_unstable_by_key(|sheet| (sheet.id, sheet.sitting.attempt));
-        sheets
+        };
+        let mut all: Vec<Sheet> = ended.map(sheet).collect();
+        all.sort_unstable_by_key(|sheet| (sheet.id, sheet.sitting.attempt));
+        Self { collector, all }
     }
 
     pub(crate) fn item_id(&self, item_idx: u16) -> u32 {
         self.collector.package.items()[usize::from(item_idx)].item_id
     }
 
-    /// Reports whether the answer is the key.
-    pub(crate) fn is_right(&self, answer: &Answer) -> bool {
-        answer.chosen != 0
-            && answer.chosen == self.collector.package.items()[usize::from(answer.item_idx)].key
-    }
-
-    /// Reports whether options were chosen that are not the key.
-    pub(crate) fn is_wrong(&self, answer: &Answer) -> bool {
-        answer.chosen != 0 && !self.is_right(answer)
+    /// Reports whether the item is answered by choosing options.
+    pub(crate) fn is_choice(&self, item_idx: u16) -> bool {
+        !self.collector.package.items()[usize::from(item_idx)]
+            .key_sets()
+            .is_empty()
     }
 
     pub(crate) fn sitting(&self, at: u32) -> &'a Sitting {
@@ -99,6 +92,20 @@ impl<'a> Sheets<'a> {
             candidate: sheet.id,
             attempt: sheet.sitting.attempt,
         }
+    }
+
+    /// Returns the attempts that are listed of a group: the first 100.
+    pub(crate) fn attempt_ids(&self, group: &[u32]) -> Vec<AttemptId> {
+        let listed = group.iter().take(MAX_LISTED);
+        listed.map(|&at| self.attempt_id(at)).collect()
+    }
+
+    /// Returns how many persons a group is of.
+    pub(crate) fn n_persons(&self, group: &[u32]) -> u32 {
+        let mut persons: Vec<u32> = group.iter().map(|&at| self.sitting(at).person).collect();
+        persons.sort_unstable();
+        persons.dedup();
+        u32::try_from(persons.len()).expect("fewer than 2^32 attempts")
     }
 
     /// Returns the sheets by a key that is not 0, in groups of two and more, by rising key.
@@ -116,7 +123,7 @@ impl<'a> Sheets<'a> {
             .collect()
     }
 
-    /// Returns the items that both answered by choosing options, in the order of `b`'s paper.
+    /// Returns the items that both answered in a way that is compared, in the order of `b`'s paper.
     pub(crate) fn common(&self, a: u32, b: u32) -> Vec<Common> {
         let answered = |at: u32| {
             let places = (0u16..).zip(&self.sitting(at).answers);

@@ -47,7 +47,9 @@ mod tests {
     fn symmetric_omega_and_gbt_are_those_of_the_reference() {
         let (items, persons) = (reference::items(), reference::persons());
         let mut worst = 0f64;
-        for row in reference::rows(include_str!("../../testdata/integrity/similarity-pairs.csv")) {
+        for row in reference::rows(include_str!(
+            "../../testdata/integrity/similarity-pairs.csv"
+        )) {
             let [a, b] = [&persons[row[0] as usize - 1], &persons[row[1] as usize - 1]];
             let probs: Vec<f64> = items
                 .iter()

@@ -1,8 +1,17 @@
 //! What is kept of an attempt: who and where, and 8 bytes an answer.
 
-use proto::exam::v1::{Answered, Lateness, Response, Started, response::Value};
+use proto::{
+    exam::v1::{Answered, Lateness, Response},
+    key::v1::Treatment,
+};
 
-use crate::package::{MAX_OPTIONS, Package};
+use crate::{
+    attempt::{self, Answers, Chosen, Read, Slot},
+    package::Package,
+};
+
+/// The bit of a response that earns the full mark: above those of options.
+pub(crate) const RIGHT: u16 = 1 << 15;
 
 /// A response time that is not known.
 pub(crate) const TIME_UNKNOWN: u16 = u16::MAX;
@@ -16,7 +25,9 @@ const TIME_UNIT_MS: u64 = 100;
 pub(crate) struct Answer {
     /// Index of the item in the package.
     pub(crate) item_idx: u16,
-    /// Chosen options in canonical order; none is blank, or an item without options.
+    /// Of a choice the chosen options in canonical order, of other types a hash of what was given; [`RIGHT`] if it
+    /// earns the full mark. 0 is a blank, or an item that is not compared: a prediction, or one whose key was
+    /// ruled on, as what it calls wrong may be right.
     pub(crate) chosen: u16,
     /// Tenths of a second spent on it, or [`TIME_UNKNOWN`].
     pub(crate) time_ds: u16,
@@ -25,9 +36,18 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    /// Reports whether it earns the full mark.
+    pub(crate) fn is_right(&self) -> bool {
+        self.chosen & RIGHT != 0
+    }
+
+    /// Reports whether something was given that does not earn the full mark.
+    pub(crate) fn is_wrong(&self) -> bool {
+        self.chosen != 0 && !self.is_right()
+    }
+
     pub(crate) fn time_s(&self) -> Option<f64> {
-        (self.time_ds != TIME_UNKNOWN && self.at_s != NEVER)
-            .then(|| f64::from(self.time_ds) / 10.0)
+        (self.time_ds != TIME_UNKNOWN && self.at_s != NEVER).then(|| f64::from(self.time_ds) / 10.0)
     }
 }
 
@@ -56,39 +76,30 @@ pub(crate) struct Running {
     clock_ms: u64,
     /// The place whose answer moved the clock last; none after a start or a break.
     last_place: Option<u32>,
-    /// One byte a shown option: its canonical index.
-    order: Box<[u8]>,
-    /// Where the options of a place begin in `order`; one more than places.
-    begins: Box<[u32]>,
+    /// How options are shown.
+    slots: Box<[Slot]>,
 }
 
 impl Running {
-    /// Takes the order in which options are shown; none if it is not one of these items.
-    pub(crate) fn new(
-        package: &Package,
-        item_idxs: impl Iterator<Item = u16>,
-        order: &[u8],
-        clock_ms: u64,
-    ) -> Option<Self> {
-        let mut begins = vec![0u32];
-        let mut rest = order;
-        for item_idx in item_idxs {
-            let n_options = usize::from(package.items()[usize::from(item_idx)].n_options);
-            let (shown, behind) = rest.split_at_checked(n_options)?;
-            let seen = shown.iter().fold(0u32, |seen, &at| seen | 1 << (at % 32));
-            if n_options > MAX_OPTIONS || seen.trailing_ones() as usize != n_options {
-                return None;
-            }
-            rest = behind;
-            begins.push(u32::try_from(order.len() - rest.len()).ok()?);
-        }
-        rest.is_empty().then(|| Self {
+    /// Begins at an instant, with nothing answered.
+    pub(crate) fn new(slots: Box<[Slot]>, clock_ms: u64) -> Self {
+        Self {
             last_seq: 0,
             clock_ms,
             last_place: None,
-            order: order.into(),
-            begins: begins.into_boxed_slice(),
-        })
+            slots,
+        }
+    }
+
+    /// Returns the paper, blank.
+    pub(crate) fn blank(&self) -> Box<[Answer]> {
+        let answer = |slot: &Slot| Answer {
+            item_idx: slot.item_idx,
+            chosen: 0,
+            time_ds: 0,
+            at_s: NEVER,
+        };
+        self.slots.iter().map(answer).collect()
     }
 
     /// Goes on behind the answers before a reopening.
@@ -103,22 +114,27 @@ impl Running {
         self.last_place = None;
     }
 
-    /// Takes one answer into the sitting; false if it cannot be true or was there already.
-    pub(crate) fn answer(&mut self, sitting: &mut Sitting, answer: &Answered, at_ms: u64) -> bool {
+    /// Takes one answer into the sitting; none if it cannot be true or was there already.
+    pub(crate) fn answer(
+        &mut self,
+        package: &Package,
+        sitting: &mut Sitting,
+        answer: &Answered,
+        at_ms: u64,
+    ) -> Option<()> {
         if Some(answer.seq) != self.last_seq.checked_add(1) {
-            return false;
+            return None;
         }
         self.last_seq = answer.seq;
-        let place = answer.position as usize;
-        let Some(chosen) = self.canonical(place, answer.response.as_ref()) else {
-            return false;
-        };
+        let place = usize::try_from(answer.position).ok()?;
+        let slot = self.slots.get(place)?;
+        let chosen = canonical(package, place, slot, answer.response.as_ref())?;
         let since_start_s = at_ms.saturating_sub(sitting.started_at_ms) / 1_000;
-        let slot = &mut sitting.answers[place];
-        slot.chosen = chosen;
-        slot.at_s = u16::try_from(since_start_s).unwrap_or(NEVER).min(NEVER - 1);
+        let kept = &mut sitting.answers[place];
+        kept.chosen = chosen;
+        kept.at_s = u16::try_from(since_start_s).unwrap_or(NEVER).min(NEVER - 1);
         self.take_time(sitting, answer, at_ms);
-        true
+        Some(())
     }
 
     /// The time of an answer runs from the answer before it. Answers that were stored at one instant came in one
@@ -148,41 +164,43 @@ impl Running {
         self.clock_ms = self.clock_ms.max(at_ms);
         self.last_place = Some(answer.position);
     }
-
-    /// Turns a response as shown into canonical options; none if the place has no such options.
-    fn canonical(&self, place: usize, response: Option<&Response>) -> Option<u16> {
-        let begin = *self.begins.get(place)? as usize;
-        let end = *self.begins.get(place + 1)? as usize;
-        let order = &self.order[begin..end];
-        match response.and_then(|response| response.value.as_ref()) {
-            Some(Value::Chosen(bits)) if *bits >> order.len() == 0 => {
-                let shown = order.iter().enumerate();
-                Some(shown.fold(0, |canonical, (at, &option)| {
-                    canonical | u16::from(bits >> at & 1 == 1) << option
-                }))
-            }
-            Some(Value::Chosen(_)) => None,
-            // texts and sequences are not compared; their times are
-            Some(Value::Text(_) | Value::Sequence(_)) | None => Some(0),
-        }
-    }
 }
 
-/// Returns the items of a start, blank; none if one is unknown or comes twice.
-pub(crate) fn blank_paper(package: &Package, started: &Started) -> Option<Box<[Answer]>> {
-    let paper = started.item_ids.iter().map(|&item_id| {
-        Some(Answer {
-            item_idx: package.item_idx(item_id)?,
-            chosen: 0,
-            time_ds: 0,
-            at_s: NEVER,
-        })
-    });
-    let paper: Box<[Answer]> = paper.collect::<Option<_>>()?;
-    let mut item_idxs: Vec<u16> = paper.iter().map(|answer| answer.item_idx).collect();
-    item_idxs.sort_unstable();
-    let twice = item_idxs.windows(2).any(|pair| pair[0] == pair[1]);
-    (!twice && !paper.is_empty()).then_some(paper)
+/// Returns a response as it is compared: see [`Answer::chosen`]; none if the item has no such response.
+fn canonical(
+    package: &Package,
+    place: usize,
+    slot: &Slot,
+    response: Option<&Response>,
+) -> Option<u16> {
+    let item = &package.items()[usize::from(slot.item_idx)];
+    let read = attempt::read(response, item).ok()?;
+    if item.treatment != Treatment::Unspecified || !item.is_scored() {
+        return Some(0);
+    }
+    let is_right = |options: u16, long: Box<[Box<[u8]>]>| {
+        let item_idx = slot.item_idx;
+        let answers = Answers {
+            long,
+            ..Answers::default()
+        };
+        let grade = package.grade(place, Chosen { item_idx, options }, &answers);
+        grade.is_full
+    };
+    Some(match read {
+        Read::Shown(bits) => {
+            let options = slot.canonical(bits);
+            let right = options != 0 && is_right(options, Box::default());
+            if right { options | RIGHT } else { options }
+        }
+        Read::Long([]) => 0,
+        Read::Long(bytes) if is_right(1, Box::new([bytes.into()])) => RIGHT,
+        Read::Long(bytes) => {
+            let hash = blake3::hash(bytes);
+            let [low, high, ..] = hash.as_bytes();
+            (u16::from_le_bytes([*low, *high]) & !RIGHT).max(1)
+        }
+    })
 }
 
 #[cfg(test)]

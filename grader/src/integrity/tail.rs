@@ -2,8 +2,6 @@
 //!
 //! Invariant: every tail is a sum of positive terms, so it stays exact to the last digits where it is tiny.
 
-/// Terms below this share of a sum do not change it any more.
-const NEGLIGIBLE: f64 = 1e-18;
 /// Standard deviations from the mean up to which a normal tail is taken: the saddlepoint's terms cancel there.
 const NEAR_MEAN: f64 = -0.5;
 /// Halvings of the interval that holds the saddlepoint: as many as a number has binary places.
@@ -39,36 +37,6 @@ pub(crate) fn binomial_upper(n_trials: u32, p: f64, n_seen: u32) -> f64 {
     sum.min(1.0)
 }
 
-/// Returns the probability of at least `n_seen` events where `expected` are expected (Poisson).
-pub(crate) fn poisson_upper(n_seen: u32, expected: f64) -> f64 {
-    if n_seen == 0 {
-        return 1.0;
-    }
-    if expected <= 0.0 {
-        return 0.0;
-    }
-    let term_of = |k: f64| (k * expected.ln() - expected - libm::lgamma(k + 1.0)).exp();
-    let mut k = f64::from(n_seen);
-    if k <= expected {
-        // the lower tail is the smaller half: sum it downwards from its greatest term
-        k -= 1.0;
-        let (mut term, mut sum) = (term_of(k), 0.0);
-        while term > sum * NEGLIGIBLE {
-            sum += term;
-            term *= k / expected;
-            k -= 1.0;
-        }
-        return 1.0 - sum;
-    }
-    let (mut term, mut sum) = (term_of(k), 0.0);
-    while term > sum * NEGLIGIBLE {
-        sum += term;
-        k += 1.0;
-        term *= expected / k;
-    }
-    sum
-}
-
 /// Returns the probability of at least `n_seen` hits in trials of these probabilities (Poisson-binomial, exact).
 pub(crate) fn poisson_binomial_upper(probs: &[f64], n_seen: usize) -> f64 {
     let mut mass = Vec::with_capacity(probs.len() + 1);
@@ -97,7 +65,10 @@ pub(crate) fn weighted_hits_lower(terms: &[(f64, f64)], sum: f64) -> f64 {
     }
     if sum <= lowest * (1.0 - 1e-9) {
         // every hit went the unlikeliest way
-        return terms.iter().map(|(p, w)| if *w > 0.0 { 1.0 - p } else { *p }).product();
+        return terms
+            .iter()
+            .map(|(p, w)| if *w > 0.0 { 1.0 - p } else { *p })
+            .product();
     }
     let mut low = -1.0;
     while slope(terms, low) > sum {
@@ -168,17 +139,6 @@ mod tests {
     }
 
     #[test]
-    fn poisson_tails_meet_their_complements() {
-        check(poisson_upper(1, 2.0), 1.0 - (-2f64).exp());
-        check(poisson_upper(3, 2.0), 1.0 - 5.0 * (-2f64).exp());
-        check(poisson_upper(2, 0.001), 4.996_667_915_633_4e-7);
-        // around the mean the two ways of summing agree
-        let mass = (100.0 * 100f64.ln() - 100.0 - libm::lgamma(101.0)).exp();
-        check(poisson_upper(100, 100.0) - poisson_upper(101, 100.0), mass);
-        assert!(poisson_upper(1, 0.0) == 0.0);
-    }
-
-    #[test]
     fn unequal_trials_give_the_generalised_binomial() {
         let probs = [0.3, 0.5, 0.7];
         check(poisson_binomial_upper(&probs, 3), 0.105);
@@ -186,7 +146,10 @@ mod tests {
         check(poisson_binomial_upper(&probs, 1), 0.895);
         check(poisson_binomial_upper(&probs, 0), 1.0);
         assert!(poisson_binomial_upper(&probs, 4) == 0.0);
-        check(poisson_binomial_upper(&[0.25; 40], 30), binomial_upper(40, 0.25, 30));
+        check(
+            poisson_binomial_upper(&[0.25; 40], 30),
+            binomial_upper(40, 0.25, 30),
+        );
     }
 
     #[test]
@@ -200,19 +163,34 @@ mod tests {
         let mut outcomes: Vec<(f64, f64)> = (0..1u32 << terms.len())
             .map(|bits| {
                 let each = terms.iter().enumerate().map(|(at, &(p, w))| {
-                    if bits >> at & 1 == 1 { ((1.0 - p) * w, p) } else { (-p * w, 1.0 - p) }
+                    if bits >> at & 1 == 1 {
+                        ((1.0 - p) * w, p)
+                    } else {
+                        (-p * w, 1.0 - p)
+                    }
                 });
                 each.fold((0.0, 1.0), |(sum, mass), (x, p)| (sum + x, mass * p))
             })
             .collect();
         outcomes.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let sd = terms.iter().map(|(p, w)| p * (1.0 - p) * w * w).sum::<f64>().sqrt();
+        let sd = terms
+            .iter()
+            .map(|(p, w)| p * (1.0 - p) * w * w)
+            .sum::<f64>()
+            .sqrt();
         let mut normal_off = 0f64;
         for z in [-1.5, -2.5, -3.5, -4.5] {
             let sum = z * sd;
-            let exact: f64 = outcomes.iter().take_while(|(x, _)| *x <= sum).map(|(_, m)| m).sum();
+            let exact: f64 = outcomes
+                .iter()
+                .take_while(|(x, _)| *x <= sum)
+                .map(|(_, m)| m)
+                .sum();
             let found = weighted_hits_lower(&terms, sum);
-            assert!((found / exact - 1.0).abs() < 0.03, "at {z}: {found:e}, exactly {exact:e}");
+            assert!(
+                (found / exact - 1.0).abs() < 0.03,
+                "at {z}: {found:e}, exactly {exact:e}"
+            );
             normal_off = normal_off.max((normal_lower(z) / exact - 1.0).abs());
         }
         assert!(normal_off > 0.5, "{normal_off}");

@@ -1,6 +1,6 @@
 //! What the analysis finds in simulated contests, and what it does not.
 
-use std::sync::{Arc, atomic::AtomicBool};
+use std::sync::Arc;
 
 use proto::exam::v1::LogEntry;
 
@@ -26,10 +26,12 @@ const RANDOM: Plan = Plan {
 };
 
 fn collect<'a>(contest: &Contest, entries: impl Iterator<Item = &'a LogEntry>) -> Collector {
-    let mut collector = Collector::new(Arc::clone(&contest.log.package), MAX_PLACES);
+    let mut collector = Collector::new(
+        Arc::clone(&contest.log.package),
+        Limits::default().max_places,
+    );
     for entry in entries {
-        let event = entry.event.as_ref().unwrap();
-        let taken = collector.apply(entry.partition, entry.position, event);
+        let taken = collector.apply_entry(entry);
         assert_eq!(taken.unwrap(), Taken::Kept);
     }
     for &(item_id, curve) in &contest.curves {
@@ -40,7 +42,7 @@ fn collect<'a>(contest: &Contest, entries: impl Iterator<Item = &'a LogEntry>) -
 
 fn report(contest: &Contest) -> Report {
     let collector = collect(contest, contest.log.entries.iter());
-    analyse(&collector, &Limits::default(), &AtomicBool::new(false))
+    analyse(&collector, &Limits::default(), &|| false)
 }
 
 #[test]
@@ -52,20 +54,39 @@ fn probe() {
         for seed in 200..210 {
             let contest = Plan { seed, ..plan }.run();
             let collector = collect(&contest, contest.log.entries.iter());
-            let cancel = AtomicBool::new(false);
+            let cancel = || false;
             let sheets = Sheets::new(&collector);
             let model = Model::new(&sheets, Stop(&cancel));
             for a in (0..600).step_by(7) {
                 for b in a + 1..600 {
                     let p = copying::p_value(&sheets, &model, a, b);
                     n += 1;
-                    for (at, level) in [1e-1, 1e-2, 1e-3, 1e-4].into_iter().enumerate() { if p <= level { levels[at] += 1; } }
+                    for (at, level) in [1e-1, 1e-2, 1e-3, 1e-4].into_iter().enumerate() {
+                        if p <= level {
+                            levels[at] += 1;
+                        }
+                    }
                 }
             }
-            let report = analyse(&collector, &Limits { alpha: 600.0, max_flags: 100_000, ..Limits::default() }, &cancel);
-            for f in &report.flags { if f.kind == Kind::Misfit { nm += 1;
-                    for (at, level) in [1e-1, 1e-2, 1e-3, 1e-4].into_iter().enumerate() { if f.p_value.unwrap() <= level { m[at] += 1; } }
-            } }
+            let report = analyse(
+                &collector,
+                &Limits {
+                    alpha: 600.0,
+                    max_flags: 100_000,
+                    ..Limits::default()
+                },
+                &cancel,
+            );
+            for f in &report.flags {
+                if f.kind == Kind::Misfit {
+                    nm += 1;
+                    for (at, level) in [1e-1, 1e-2, 1e-3, 1e-4].into_iter().enumerate() {
+                        if f.p_value.unwrap() <= level {
+                            m[at] += 1;
+                        }
+                    }
+                }
+            }
         }
         println!("pairs {n} {levels:?} misfit {nm} {m:?}");
     }
