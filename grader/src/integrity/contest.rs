@@ -1,5 +1,5 @@
-//! Simulated contests with planted breaches, for tests: three-parameter persons, wrong options of unequal pull,
-//! log-normal times, units of forty behind one address each.
+//! Simulated contests, for tests: three-parameter persons, wrong options of unequal pull, log-normal times, units of
+//! forty behind one address each. Tests plant breaches before the log is written.
 
 use proto::{
     bank::v1::{MultipleRule, Option as ItemOption, PaperItem, Section, Stratum},
@@ -16,7 +16,6 @@ use crate::{
 
 const N_OPTIONS: usize = 4;
 pub(crate) const UNIT_SIZE: usize = 40;
-const UNITS_PER_AREA: usize = 5;
 /// Spread of the logarithm of one person's times on one item.
 const TIME_SPREAD: f64 = 0.5;
 
@@ -25,15 +24,10 @@ const TIME_SPREAD: f64 = 0.5;
 pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) n_persons: usize,
+    pub(crate) units_per_area: usize,
     pub(crate) n_bank: usize,
     /// Items on a paper; those of the bank make it one fixed form.
     pub(crate) n_paper: usize,
-    /// Weak persons who copy from one of their unit, at most one a unit.
-    pub(crate) n_copiers: usize,
-    /// Share of the common items that they copy.
-    pub(crate) copied: f64,
-    /// Persons who guess half of their paper in a second each; the last ones.
-    pub(crate) n_rapid: usize,
 }
 
 struct Item {
@@ -47,31 +41,30 @@ struct Item {
 /// What one person did.
 #[derive(Clone)]
 pub(crate) struct Doer {
-    items: Vec<usize>,
+    /// Indices in the bank, in paper order.
+    pub(crate) items: Vec<usize>,
     orders: Vec<[u8; N_OPTIONS]>,
     /// Canonical options, in paper order.
-    chosen: Vec<usize>,
-    times_ms: Vec<u64>,
+    pub(crate) chosen: Vec<usize>,
+    n_right: usize,
+    pub(crate) times_ms: Vec<u64>,
     pub(crate) address_tag: u64,
     pub(crate) device_tag: u64,
+    pub(crate) area: usize,
+    pub(crate) unit: u32,
 }
 
 /// A simulated contest.
 pub(crate) struct Contest {
+    pub(crate) rng: StdRng,
+    pub(crate) doers: Vec<Doer>,
     pub(crate) log: Log,
-    /// Copier and source.
-    pub(crate) copiers: Vec<(CandidateId, CandidateId)>,
-    pub(crate) rapid: Vec<CandidateId>,
-    pub(crate) curves: Vec<(u32, ItemCurve)>,
+    items: Vec<Item>,
 }
 
 pub(crate) fn id(n: usize) -> CandidateId {
     let hash = blake3::hash(&(n as u64).to_le_bytes());
     CandidateId::from(*hash.as_bytes().first_chunk::<16>().unwrap())
-}
-
-pub(crate) fn unit_of(n: usize) -> u32 {
-    u32::try_from(n / UNIT_SIZE + 1).unwrap()
 }
 
 pub(crate) fn normal(rng: &mut StdRng) -> f64 {
@@ -147,24 +140,30 @@ impl Item {
 }
 
 impl Doer {
-    fn new(items: &[Item], n_paper: usize, n: usize, theta: f64, rng: &mut StdRng) -> Self {
+    fn new(plan: &Plan, items: &[Item], n: usize, rng: &mut StdRng) -> Self {
         let mut drawn: Vec<usize> = (0..items.len()).collect();
         drawn.shuffle(rng);
-        drawn.truncate(n_paper);
-        let pace = 0.2 * normal(rng);
+        drawn.truncate(plan.n_paper);
+        let (theta, pace) = (normal(rng), 0.2 * normal(rng));
+        let unit = n / UNIT_SIZE;
         let mut doer = Self {
             orders: Vec::new(),
             chosen: Vec::new(),
+            n_right: 0,
             times_ms: Vec::new(),
             items: drawn,
-            address_tag: 1_000_000 + u64::from(unit_of(n)),
+            address_tag: 1_000_000 + unit as u64,
             device_tag: n as u64 + 1,
+            area: unit / plan.units_per_area,
+            unit: number(unit),
         };
         for &at in &doer.items {
             let mut order = [0, 1, 2, 3];
             order.shuffle(rng);
             doer.orders.push(order);
-            doer.chosen.push(items[at].choose(theta, rng));
+            let chosen = items[at].choose(theta, rng);
+            doer.chosen.push(chosen);
+            doer.n_right += usize::from(chosen == items[at].key);
             let time_s = (items[at].time - pace + TIME_SPREAD * normal(rng)).exp();
             #[expect(
                 clippy::cast_possible_truncation,
@@ -176,7 +175,8 @@ impl Doer {
         doer
     }
 
-    fn copy(&mut self, source: &Self, share: f64, rng: &mut StdRng) {
+    /// Copies a share of the items that are on both papers.
+    pub(crate) fn copy(&mut self, source: &Self, share: f64, rng: &mut StdRng) {
         for (place, item) in self.items.iter().enumerate() {
             if let Some(at) = source.items.iter().position(|other| other == item)
                 && rng.random_bool(share)
@@ -186,7 +186,8 @@ impl Doer {
         }
     }
 
-    fn guess_half(&mut self, rng: &mut StdRng) {
+    /// Guesses the second half in a second an item.
+    pub(crate) fn guess_half(&mut self, rng: &mut StdRng) {
         for place in self.items.len() / 2..self.items.len() {
             self.chosen[place] = rng.random_range(0..N_OPTIONS);
             self.times_ms[place] = rng.random_range(600..1_400);
@@ -194,11 +195,11 @@ impl Doer {
     }
 
     fn write(&self, log: &mut Log, n: usize) {
-        let (who, unit) = (id(n), unit_of(n));
+        let who = id(n);
         let started = Started {
             round: 1,
-            area: format!("{:02}", (unit as usize - 1) / UNITS_PER_AREA),
-            unit,
+            area: format!("{:02}", self.area),
+            unit: self.unit,
             deadline_ms: T0_MS + 36_000_000,
             item_ids: self.items.iter().map(|&at| number(at)).collect(),
             option_order: self.orders.concat().into(),
@@ -224,49 +225,54 @@ impl Doer {
     }
 }
 
-impl Plan {
-    pub(crate) fn run(self) -> Contest {
-        self.run_with(|_| {})
+impl Contest {
+    pub(crate) fn new(plan: &Plan) -> Self {
+        let mut rng = StdRng::seed_from_u64(plan.seed);
+        let items: Vec<Item> = (0..plan.n_bank).map(|_| item(&mut rng)).collect();
+        let doers = (0..plan.n_persons).map(|n| Doer::new(plan, &items, n, &mut rng));
+        Self {
+            doers: doers.collect(),
+            log: Log::new(&exam(&items, plan.n_paper)),
+            items,
+            rng,
+        }
     }
 
-    /// Runs the contest with what persons did changed before it is written.
-    pub(crate) fn run_with(self, change: impl FnOnce(&mut [Doer])) -> Contest {
-        let rng = &mut StdRng::seed_from_u64(self.seed);
-        let items: Vec<Item> = (0..self.n_bank).map(|_| item(rng)).collect();
-        let mut log = Log::new(&exam(&items, self.n_paper));
-        let mut thetas: Vec<f64> = (0..self.n_persons).map(|_| normal(rng)).collect();
-        // the first of each unit copies from the second, who is above the middle
-        let copiers: Vec<usize> = (0..self.n_copiers).map(|n| n * UNIT_SIZE).collect();
-        for &copier in &copiers {
-            thetas[copier] = -0.5;
-            thetas[copier + 1] = 0.3;
+    /// Returns a weak person of a unit, and one above the middle.
+    pub(crate) fn weak_and_fair(&self, unit: usize) -> (usize, usize) {
+        let mut members: Vec<usize> = (unit * UNIT_SIZE..(unit + 1) * UNIT_SIZE).collect();
+        members.sort_by_key(|&n| self.doers[n].n_right);
+        (members[UNIT_SIZE / 5], members[UNIT_SIZE * 3 / 5])
+    }
+
+    /// Lets one person copy from another.
+    pub(crate) fn copy(&mut self, copier: usize, source: usize, share: f64) {
+        let source = self.doers[source].clone();
+        self.doers[copier].copy(&source, share, &mut self.rng);
+    }
+
+    /// Puts right on the hard half of a person's items and wrong on the easy half.
+    pub(crate) fn turn_upside_down(&mut self, n: usize) {
+        let doer = &mut self.doers[n];
+        let mut places: Vec<usize> = (0..doer.items.len()).collect();
+        let difficulty = |place: &usize| self.items[doer.items[*place]].curve.b;
+        places.sort_by(|x, y| difficulty(x).total_cmp(&difficulty(y)));
+        for (rank, &place) in places.iter().enumerate() {
+            let wrong = usize::from(rank < places.len() / 2);
+            doer.chosen[place] = (self.items[doer.items[place]].key + wrong) % N_OPTIONS;
         }
-        let mut doers: Vec<Doer> = thetas
-            .iter()
-            .enumerate()
-            .map(|(n, &theta)| Doer::new(&items, self.n_paper, n, theta, rng))
-            .collect();
-        for &copier in &copiers {
-            let (before, behind) = doers.split_at_mut(copier + 1);
-            before[copier].copy(&behind[0], self.copied, rng);
+    }
+
+    /// Writes what everybody did; `sink` is called behind each person and may take the entries away.
+    pub(crate) fn write(&mut self, mut sink: impl FnMut(&mut Log)) {
+        for (n, doer) in self.doers.iter().enumerate() {
+            doer.write(&mut self.log, n);
+            sink(&mut self.log);
         }
-        let rapid = self.n_persons - self.n_rapid..self.n_persons;
-        for n in rapid.clone() {
-            doers[n].guess_half(rng);
-        }
-        change(&mut doers);
-        for (n, doer) in doers.iter().enumerate() {
-            doer.write(&mut log, n);
-        }
-        Contest {
-            log,
-            copiers: copiers.iter().map(|&n| (id(n), id(n + 1))).collect(),
-            rapid: rapid.map(id).collect(),
-            curves: items
-                .iter()
-                .enumerate()
-                .map(|(at, item)| (number(at), item.curve))
-                .collect(),
-        }
+    }
+
+    pub(crate) fn curves(&self) -> impl Iterator<Item = (u32, ItemCurve)> {
+        let items = self.items.iter().enumerate();
+        items.map(|(at, item)| (number(at), item.curve))
     }
 }

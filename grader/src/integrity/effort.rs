@@ -123,7 +123,7 @@ mod tests {
             let found = effort(20, u32::try_from(rapid.count()).unwrap());
             worst = worst.max(close(found, person.effort));
         }
-        assert!(worst < 1e-6, "worst relative difference {worst:e}");
+        reference::check("thresholds, effort", worst);
         assert!(persons.iter().any(|person| person.effort < 0.75));
     }
 

@@ -48,8 +48,8 @@ impl Default for Limits {
         Self {
             alpha: 0.01,
             rare_share: 0.2,
-            near_shared: 2,
-            far_shared: 5,
+            near_shared: 1,
+            far_shared: 3,
             block_steps: 400_000_000,
             total_steps: 40_000_000_000,
             n_partners: 8,

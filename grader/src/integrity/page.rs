@@ -17,15 +17,6 @@ const MAX_ATTEMPTS_PRINTED: usize = 20;
 /// Milliseconds from UTC to the clocks of Vietnam.
 const VIETNAM_MS: u64 = 7 * 3_600_000;
 
-const KINDS: [Kind; 6] = [
-    Kind::Similar,
-    Kind::Double,
-    Kind::SharedDevice,
-    Kind::SharedAddress,
-    Kind::RapidGuessing,
-    Kind::Misfit,
-];
-
 const STYLE: &str = "body{font:14px/1.4 system-ui,sans-serif;max-width:60rem;margin:1rem auto;padding:0 1rem;color:#111}\
 i{color:#555}.notice{border:2px solid #111;padding:.5rem 1rem;font-weight:600}\
 section.flag{border-top:1px solid #999;padding:.5rem 0;break-inside:avoid}\
@@ -44,7 +35,7 @@ impl Report {
         ));
         page.both("p class=\"notice\"", "p", words::NOTICE);
         page.summary(self);
-        for kind in KINDS {
+        for kind in Kind::ALL {
             page.kind(self, kind);
         }
         page.limits(self);
@@ -93,7 +84,7 @@ impl Page {
             ["Cặp bài đã xét", "Pairs tested"],
             &report.n_pairs_tested.to_string(),
         );
-        for kind in KINDS {
+        for kind in Kind::ALL {
             let n_flags = report.flags.iter().filter(|flag| flag.kind == kind).count();
             self.row(words::kind(kind).0, &n_flags.to_string());
         }

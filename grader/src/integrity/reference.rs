@@ -63,3 +63,10 @@ pub(crate) fn persons() -> Vec<Person> {
 pub(crate) fn close(found: f64, expected: f64) -> f64 {
     (found - expected).abs() / expected.abs()
 }
+
+/// Prints the largest relative difference from the reference and checks it: its numbers have ten digits.
+#[track_caller]
+pub(crate) fn check(what: &str, worst: f64) {
+    println!("largest relative difference, {what}: {worst:.1e}");
+    assert!(worst < 1e-6, "{what}: {worst:e}");
+}

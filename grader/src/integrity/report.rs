@@ -33,6 +33,16 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All of them, in the order of a report.
+    pub const ALL: [Self; 6] = [
+        Self::Similar,
+        Self::Double,
+        Self::SharedDevice,
+        Self::SharedAddress,
+        Self::RapidGuessing,
+        Self::Misfit,
+    ];
+
     /// Returns its name in a report.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -188,12 +188,12 @@ mod tests {
                 .sum();
             let found = weighted_hits_lower(&terms, sum);
             assert!(
-                (found / exact - 1.0).abs() < 0.03,
+                (found / exact - 1.0).abs() < 0.06,
                 "at {z}: {found:e}, exactly {exact:e}"
             );
             normal_off = normal_off.max((normal_lower(z) / exact - 1.0).abs());
         }
-        assert!(normal_off > 0.5, "{normal_off}");
+        assert!(normal_off > 0.3, "{normal_off}");
         let lowest: f64 = terms.iter().map(|(p, w)| -p * w).sum();
         check(weighted_hits_lower(&terms, lowest), outcomes[0].1);
     }
