@@ -73,8 +73,8 @@ pub fn analyse_log<E: From<Error>>(
 
 /// Looks at all ended attempts, until done or until `stop` says so.
 ///
-/// `stop` is called every few milliseconds but while sorting, and may rest to leave the processor to others. An
-/// analysis that was stopped tells nothing.
+/// `stop` is called every few milliseconds, but for moments in which all attempts are sorted, and may rest to leave
+/// the processor to others. An analysis that was stopped tells nothing.
 #[must_use]
 pub fn analyse(collector: &Collector, limits: &Limits, stop: &dyn Fn() -> bool) -> Report {
     let stop = Stop(stop);

@@ -135,7 +135,7 @@ impl Item {
             left -= self.pulls[option];
             left <= 0.0
         });
-        found.or(wrong.last()).unwrap()
+        found.unwrap_or((self.key + 1) % N_OPTIONS)
     }
 }
 

@@ -59,6 +59,15 @@ pub(crate) fn persons() -> Vec<Person> {
         .collect()
 }
 
+/// Returns the two persons that a row begins with, by their numbers.
+pub(crate) fn pair<'a>(persons: &'a [Person], row: &[f64]) -> [&'a Person; 2] {
+    [row[0], row[1]].map(|wanted| {
+        let mut numbered = (1u32..).zip(persons);
+        let is_it = |(number, _): &(u32, &Person)| f64::from(*number) >= wanted;
+        numbered.find(is_it).expect("the person is known").1
+    })
+}
+
 /// Returns the relative difference.
 pub(crate) fn close(found: f64, expected: f64) -> f64 {
     (found - expected).abs() / expected.abs()

@@ -50,7 +50,7 @@ mod tests {
         for row in reference::rows(include_str!(
             "../../testdata/integrity/similarity-pairs.csv"
         )) {
-            let [a, b] = [&persons[row[0] as usize - 1], &persons[row[1] as usize - 1]];
+            let [a, b] = reference::pair(&persons, &row);
             let probs: Vec<f64> = items
                 .iter()
                 .map(|item| {
@@ -75,7 +75,7 @@ mod tests {
         for row in reference::rows(include_str!(
             "../../testdata/integrity/similarity-copier.csv"
         )) {
-            let [source, copier] = [&persons[row[0] as usize - 1], &persons[row[1] as usize - 1]];
+            let [source, copier] = reference::pair(&persons, &row);
             let probs: Vec<f64> = items
                 .iter()
                 .zip(&source.right)

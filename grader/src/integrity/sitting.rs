@@ -205,7 +205,77 @@ fn canonical(
 
 #[cfg(test)]
 mod tests {
+    use proto::{
+        bank::v1::ItemType,
+        exam::v1::response::Value,
+        key::v1::{BlankKey, ItemKey},
+    };
+
     use super::*;
+    use crate::fixture::{PAPER, parts, started};
+
+    /// Returns how an answer to the first item of the paper is compared, once that item has been changed.
+    fn compared(
+        item_type: ItemType,
+        change: impl FnOnce(&mut ItemKey),
+        value: Value,
+    ) -> Option<u16> {
+        let mut parts = parts();
+        let item_id = PAPER[0];
+        let at = parts
+            .paper
+            .items
+            .iter()
+            .position(|item| item.item_id == item_id)
+            .unwrap();
+        let item = &mut parts.paper.items[at];
+        item.r#type = item_type.into();
+        let mut n_taken = 0;
+        if item_type == ItemType::ShortText {
+            n_taken = item.options.len();
+            item.options.clear();
+            parts.key.keys[at].right_options = 0;
+            parts.key.keys[at].blanks = vec![BlankKey {
+                accepted: vec!["Hà Nội".to_owned()],
+                ..BlankKey::default()
+            }];
+        }
+        change(&mut parts.key.keys[at]);
+        let package = parts.load().unwrap();
+        let mut started = started("01");
+        started.option_order = started.option_order.slice(n_taken..);
+        let slots = attempt::slots(&package, &started).unwrap();
+        let response = Response { value: Some(value) };
+        canonical(&package, 0, &slots[0], Some(&response))
+    }
+
+    #[test]
+    fn answers_of_every_type_are_compared() {
+        let text = |text: &str| compared(ItemType::ShortText, |_| {}, Value::Text(text.to_owned()));
+        assert_eq!(text("hà  nội"), Some(RIGHT));
+        assert_eq!(text(" "), Some(0));
+        let wrong = text("Huế").unwrap();
+        assert!(wrong != 0 && wrong & RIGHT == 0);
+        assert_eq!(text("Huế"), Some(wrong));
+        assert_ne!(text("Vinh"), Some(wrong));
+        let choice = |value| compared(ItemType::SingleChoice, |_| {}, value);
+        let all: Vec<_> = (0..4)
+            .map(|shown| choice(Value::Chosen(1 << shown)).unwrap())
+            .collect();
+        assert_eq!(all.iter().filter(|chosen| **chosen & RIGHT != 0).count(), 1);
+        assert_eq!(choice(Value::Chosen(0)), Some(0));
+        assert_eq!(choice(Value::Chosen(1 << 12)), None);
+        assert_eq!(choice(Value::Text("A".to_owned())), None);
+    }
+
+    #[test]
+    fn an_item_whose_key_was_ruled_on_is_not_compared() {
+        let drop = |key: &mut ItemKey| key.treatment = Treatment::Dropped.into();
+        assert_eq!(
+            compared(ItemType::SingleChoice, drop, Value::Chosen(1)),
+            Some(0)
+        );
+    }
 
     #[test]
     fn an_answer_takes_eight_bytes_and_an_attempt_64() {
