@@ -12,8 +12,11 @@ mod spec;
 
 mod act;
 mod archive;
+mod ask;
 mod codes;
+mod decide;
 mod results;
+mod verify;
 mod watch;
 
 mod paper;
@@ -56,6 +59,14 @@ enum Command {
     Bank(BankCommand),
     /// Kỳ thi trên máy chủ đang chạy / exams of a running server.
     Exam(ExamArguments),
+    /// Kiểm tra toàn bộ hồ sơ bằng chương trình viết độc lập, rồi ký / examine a whole archive by an independent implementation, and sign.
+    Verify {
+        /// Thư mục hồ sơ lưu / archive folder.
+        archive: PathBuf,
+        /// Khóa của người kiểm tra (`secrets/verdict.key`) / the auditor's key.
+        #[arg(long)]
+        sign: Option<PathBuf>,
+    },
     /// Dựng lại và kiểm tra đề của thí sinh / rebuild and verify candidates' papers.
     #[command(subcommand)]
     Paper(PaperCommand),
@@ -325,6 +336,10 @@ enum ExamCommand {
     },
     #[command(flatten)]
     Act(act::ActCommand),
+    #[command(flatten)]
+    Decide(decide::DecideCommand),
+    #[command(flatten)]
+    Ask(ask::AskCommand),
     /// Tải hồ sơ lưu của kỳ thi đã đóng / download the archive of a closed exam.
     Archive {
         /// Tên kỳ thi / name of the exam.
@@ -424,6 +439,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
             attempt,
         }) => paper::rebuild(&archive, &candidate, attempt),
         Command::Paper(PaperCommand::Verify { archive }) => paper::verify(&archive),
+        Command::Verify { archive, sign } => verify::run(&archive, sign.as_deref()),
         Command::Receipt(ReceiptCommand::Verify { slip, key, archive }) => {
             receipt::verify(&slip, key.as_deref(), archive.as_deref())
         }

@@ -9,6 +9,7 @@ mod archive_log;
 mod check_in;
 mod close_exam;
 mod compensate_outage;
+mod controls;
 mod create_exam;
 mod enter_section;
 mod expire;

@@ -22,7 +22,7 @@ use crate::{CandidateId, Fold, Package, Result, partition_of};
 pub(crate) const T0_MS: u64 = 1_700_000_000_000;
 /// Three single choices of four options, then three multiple choices of five.
 pub(crate) const PAPER: [u32; 6] = [101, 102, 103, 201, 202, 203];
-const KEYS: [u32; 6] = [0b0001, 0b0010, 0b1000, 0b00111, 0b00011, 0b10100];
+pub(crate) const KEYS: [u32; 6] = [0b0001, 0b0010, 0b1000, 0b00111, 0b00011, 0b10100];
 
 /// The parts of a package before they are hashed.
 pub(crate) struct Parts {

@@ -98,10 +98,14 @@ impl Engine {
 
 /// Returns what is shown of the standings.
 fn board_state(exam: &Exam) -> BoardState {
-    let newest = exam.rulings.iter().rev().find_map(|ruling| match &ruling.kind {
-        Some(Kind::Board(board)) => Some(board.state()),
-        _ => None,
-    });
+    let newest = exam
+        .rulings
+        .iter()
+        .rev()
+        .find_map(|ruling| match &ruling.kind {
+            Some(Kind::Board(board)) => Some(board.state()),
+            _ => None,
+        });
     newest.unwrap_or(BoardState::Live)
 }
 
@@ -109,9 +113,7 @@ fn board_state(exam: &Exam) -> BoardState {
 fn corrections(standing: &GetStandingResponse) -> Vec<Correction> {
     let pairs = standing.scores.iter().zip(standing.scores.iter().skip(1));
     pairs
-        .filter(|(before, after)| {
-            before.score != after.score && after.at_ms > standing.ended_at_ms
-        })
+        .filter(|(before, after)| before.score != after.score && after.at_ms > standing.ended_at_ms)
         .map(|(before, after)| Correction {
             at_ms: after.at_ms,
             note: after.note.clone(),

@@ -3,7 +3,14 @@
 use grader::service::Graders;
 use proto::{
     exam::v1::WatchExamResponse,
-    grader::v1::{DryRunRequest, ExportResultRequest, ExportResultResponse, GetCountsRequest, GetCountsResponse, GetGraderStateRequest, GetGraderStateResponse, GetStandingRequest, GetStandingResponse, GetStandingsRequest, GetStandingsResponse, GetStatisticsRequest, GetStatisticsResponse, GetUnitStandingsRequest, GetUnitStandingsResponse, GetWinnersRequest, GetWinnersResponse, Impact, RankScoreRequest, RankScoreResponse, WatchExamRequest, grader_service_server::GraderService},
+    grader::v1::{
+        DryRunRequest, ExportResultRequest, ExportResultResponse, GetCountsRequest,
+        GetCountsResponse, GetGraderStateRequest, GetGraderStateResponse, GetStandingRequest,
+        GetStandingResponse, GetStandingsRequest, GetStandingsResponse, GetStatisticsRequest,
+        GetStatisticsResponse, GetUnitStandingsRequest, GetUnitStandingsResponse,
+        GetWinnersRequest, GetWinnersResponse, Impact, RankScoreRequest, RankScoreResponse,
+        WatchExamRequest, grader_service_server::GraderService,
+    },
 };
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, codegen::BoxStream};
@@ -89,10 +96,7 @@ impl GraderService for Grader {
         self.graders.get_statistics(self.enter(request)?).await
     }
 
-    async fn dry_run(
-        &self,
-        request: Request<DryRunRequest>,
-    ) -> Result<Response<Impact>, Status> {
+    async fn dry_run(&self, request: Request<DryRunRequest>) -> Result<Response<Impact>, Status> {
         self.graders.dry_run(self.enter(request)?).await
     }
 

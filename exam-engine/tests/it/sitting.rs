@@ -78,6 +78,7 @@ async fn whole_exam(server: TestServer) {
         scope: Some(Scope::default()),
         offset: 0,
         limit: 10,
+        public: false,
     };
     let begun = Instant::now();
     let rows = loop {

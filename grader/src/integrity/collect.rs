@@ -21,6 +21,7 @@ use crate::{
     error::{Error, Result},
     id::{BuildIdHasher, CandidateId, partition_of},
     package::Package,
+    standing::rules::Class,
 };
 
 /// No sitting, in a person.
@@ -53,7 +54,6 @@ pub struct Collector {
     pub(crate) sittings: Vec<Sitting>,
     pub(crate) areas: Counts,
     pub(crate) curves: BTreeMap<u16, ItemCurve>,
-    controls: [CandidateId; 3],
     positions: Vec<u64>,
     idx_by_id: HashMap<CandidateId, u32, BuildIdHasher>,
     max_places: usize,
@@ -71,7 +71,6 @@ impl Collector {
             sittings: Vec::new(),
             areas: Counts::new(&[]),
             curves: BTreeMap::new(),
-            controls: [0, 1, 2].map(|number| control_candidate(package.exam_id(), number)),
             idx_by_id: HashMap::default(),
             max_places,
             n_places: 0,
@@ -188,7 +187,7 @@ impl Collector {
             {
                 return None;
             }
-            _ if attempt == 0 || self.controls.contains(&id) => return None,
+            _ if attempt == 0 || self.is_control(&id) => return None,
             _ => {}
         }
         let running = Running::new(slots(&self.package, started).ok()?, event.at_ms);
@@ -217,6 +216,11 @@ impl Collector {
             self.halve();
         }
         Some(is_kept)
+    }
+
+    /// Reports whether a control made the candidate up.
+    fn is_control(&self, id: &CandidateId) -> bool {
+        self.package.standing_rules().class(id, &[]) == Class::Control
     }
 
     fn welcome(&mut self, id: CandidateId, partition: u32) -> u32 {
@@ -311,11 +315,4 @@ impl Collector {
             }
         }
     }
-}
-
-/// Returns the id of a made-up candidate, by whom a control proves that scores are right.
-pub(crate) fn control_candidate(exam_id: &str, number: u32) -> CandidateId {
-    let material = [&number.to_le_bytes(), exam_id.as_bytes()].concat();
-    let hash = blake3::derive_key("khoa-bang control candidate v1", &material);
-    CandidateId::from(*hash.first_chunk().expect("a hash has 32 bytes"))
 }

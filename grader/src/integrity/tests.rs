@@ -10,11 +10,10 @@ use std::{
 use proto::exam::v1::{LogEntry, event};
 
 use super::{
-    collect::control_candidate,
     contest::{Contest, Plan, UNIT_SIZE, id},
     *,
 };
-use crate::{CandidateId, Error};
+use crate::{CandidateId, Error, control_candidate};
 
 /// Everybody has the same 40 items.
 const FIXED: Plan = Plan {
