@@ -27,6 +27,7 @@ mod unit;
 
 mod error;
 mod id;
+pub mod integrity;
 pub mod service;
 
 #[cfg(test)]

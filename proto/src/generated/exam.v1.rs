@@ -869,6 +869,12 @@ pub struct Started {
     /// Accommodation: minutes on top.
     #[prost(uint32, tag = "10")]
     pub extra_minutes: u32,
+    /// Keyed hash of the caller's network address; 0 if not known. Equal tags of one exam mean equal addresses, nothing else can be learned from them.
+    #[prost(fixed64, tag = "11")]
+    pub address_tag: u64,
+    /// Keyed hash of the id the device chose for itself; 0 if none.
+    #[prost(fixed64, tag = "12")]
+    pub device_tag: u64,
 }
 /// One answer was stored.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
