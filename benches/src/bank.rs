@@ -95,8 +95,9 @@ impl Shape {
                 shuffle_items: true,
                 shuffle_options: true,
                 multiple_rule: MultipleRule::Ripkey.into(),
+                ..Section::default()
             }],
-            window: None,
+            ..Blueprint::default()
         }
     }
 

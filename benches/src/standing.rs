@@ -37,9 +37,10 @@ impl Ranking {
         let mut rng = StdRng::seed_from_u64(seed);
         let layout = KeyLayout::new(
             &[RankingKey::Score, RankingKey::NetTime],
-            i64::from(N_PLACES) * MARK_QUANTA,
+            (0, i64::from(N_PLACES) * MARK_QUANTA),
             MARK_QUANTA,
             usize::from(N_PLACES),
+            None,
         )
         .expect("score and net time fit");
         let ids: Vec<CandidateId> = (0..n_persons)
@@ -107,6 +108,7 @@ fn attempt(rng: &mut StdRng) -> RankFacts {
         net_time_ms: rng.random_range(60_000..1_800_000),
         submitted_at_ms: OPENS_AT_MS,
         attempt: 1,
+        prediction: None,
     }
 }
 

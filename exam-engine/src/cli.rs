@@ -12,8 +12,11 @@ mod spec;
 
 mod act;
 mod archive;
+mod ask;
 mod codes;
+mod decide;
 mod results;
+mod verify;
 mod watch;
 
 mod paper;
@@ -56,6 +59,14 @@ enum Command {
     Bank(BankCommand),
     /// Kỳ thi trên máy chủ đang chạy / exams of a running server.
     Exam(ExamArguments),
+    /// Kiểm tra toàn bộ hồ sơ bằng chương trình viết độc lập, rồi ký / examine a whole archive by an independent implementation, and sign.
+    Verify {
+        /// Thư mục hồ sơ lưu / archive folder.
+        archive: PathBuf,
+        /// Khóa của người kiểm tra (`secrets/verdict.key`) / the auditor's key.
+        #[arg(long)]
+        sign: Option<PathBuf>,
+    },
     /// Dựng lại và kiểm tra đề của thí sinh / rebuild and verify candidates' papers.
     #[command(subcommand)]
     Paper(PaperCommand),
@@ -299,9 +310,8 @@ enum ExamCommand {
     Standings {
         /// Tên kỳ thi / name of the exam.
         id: String,
-        /// Mã tỉnh; không ghi là cả nước / area code; none is nationwide.
-        #[arg(long)]
-        area: Option<String>,
+        #[command(flatten)]
+        among: Among,
         /// Số dòng / number of rows.
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000))]
         limit: u32,
@@ -326,6 +336,10 @@ enum ExamCommand {
     },
     #[command(flatten)]
     Act(act::ActCommand),
+    #[command(flatten)]
+    Decide(decide::DecideCommand),
+    #[command(flatten)]
+    Ask(ask::AskCommand),
     /// Tải hồ sơ lưu của kỳ thi đã đóng / download the archive of a closed exam.
     Archive {
         /// Tên kỳ thi / name of the exam.
@@ -333,6 +347,34 @@ enum ExamCommand {
         /// Thư mục nhận, mới hoặc trống / folder to write to, new or empty.
         folder: PathBuf,
     },
+}
+
+/// Who is ranked.
+#[derive(Debug, Args)]
+struct Among {
+    /// Mã tỉnh; không ghi là cả nước / area code; none is nationwide.
+    #[arg(long, group = "among")]
+    area: Option<String>,
+    /// Đơn vị, gồm cả đơn vị cấp dưới / unit, with all below it.
+    #[arg(long, group = "among")]
+    unit: Option<u32>,
+    /// Nhóm đối tượng / audience group.
+    #[arg(long, group = "among")]
+    group: Option<String>,
+    /// Chỉ tính vòng này / this round only.
+    #[arg(long)]
+    round: Option<u32>,
+}
+
+impl Among {
+    fn scope(self) -> proto::exam::v1::Scope {
+        proto::exam::v1::Scope {
+            area: self.area.unwrap_or_default(),
+            unit: self.unit.unwrap_or_default(),
+            group: self.group.unwrap_or_default(),
+            round: self.round.unwrap_or_default(),
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -397,6 +439,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
             attempt,
         }) => paper::rebuild(&archive, &candidate, attempt),
         Command::Paper(PaperCommand::Verify { archive }) => paper::verify(&archive),
+        Command::Verify { archive, sign } => verify::run(&archive, sign.as_deref()),
         Command::Receipt(ReceiptCommand::Verify { slip, key, archive }) => {
             receipt::verify(&slip, key.as_deref(), archive.as_deref())
         }

@@ -9,6 +9,7 @@ mod archive_log;
 mod check_in;
 mod close_exam;
 mod compensate_outage;
+mod controls;
 mod create_exam;
 mod enter_section;
 mod expire;
@@ -199,6 +200,7 @@ pub struct Engine {
     data: PathBuf,
     exams: Registry,
     grader: GraderServiceClient<Channel>,
+    grader_channel: Channel,
     grader_token: tonic::metadata::MetadataValue<tonic::metadata::Ascii>,
     store_was_up: AtomicBool,
     lobby: Lobby,
@@ -231,7 +233,8 @@ impl Engine {
             exams: Registry::open(data, Arc::clone(&store), secrets)?,
             data: data.to_owned(),
             store,
-            grader: GraderServiceClient::new(grader),
+            grader: GraderServiceClient::new(grader.clone()),
+            grader_channel: grader,
             grader_token: token.parse().expect("hexadecimal digits are ASCII"),
             store_was_up: AtomicBool::new(true),
             lobby: Lobby::new(crate::server::Settings::default().starts),
@@ -341,6 +344,14 @@ impl Engine {
     #[must_use]
     pub fn grader(&self) -> GraderServiceClient<Channel> {
         self.grader.clone()
+    }
+
+    /// Returns the way to the grader and the word that opens it.
+    #[must_use]
+    pub fn grader_channel(&self) -> (Channel, http::HeaderValue) {
+        let token = http::HeaderValue::from_bytes(self.grader_token.as_encoded_bytes());
+        let token = token.expect("hexadecimal digits are ASCII");
+        (self.grader_channel.clone(), token)
     }
 
     /// Wraps a message to the grader with the service token.

@@ -4,6 +4,7 @@ pub mod auth;
 pub mod candidate;
 mod convert;
 pub mod grader;
+pub mod grader_relay;
 pub mod log;
 pub mod operator;
 pub mod organizer;
@@ -13,6 +14,7 @@ pub mod status;
 
 pub use candidate::Candidate;
 pub use grader::Grader;
+pub use grader_relay::GraderRelay;
 pub use log::Log;
 pub use operator::Operator;
 pub use organizer::Organizer;

@@ -328,6 +328,10 @@ impl Parts {
             tasks.spawn_on(until_stopped(Box::pin(feed)), second.handle());
             let archiving = archive_all(Arc::clone(engine));
             tasks.spawn_on(until_stopped(Box::pin(archiving)), second.handle());
+            if self.setup.controls {
+                let sitting = sit_all(Arc::clone(engine));
+                tasks.spawn_on(until_stopped(Box::pin(sitting)), second.handle());
+            }
         }
         Ok(())
     }
@@ -341,6 +345,11 @@ async fn expire_all(engine: Arc<Engine>) {
 /// Runs one task for each published exam that archives its log.
 async fn archive_all(engine: Arc<Engine>) {
     for_each_exam(&engine, |exam| Arc::clone(&engine).archive_log(exam)).await;
+}
+
+/// Runs one task for each published exam in which its control candidates sit.
+async fn sit_all(engine: Arc<Engine>) {
+    for_each_exam(&engine, |exam| Arc::clone(&engine).sit_controls(exam)).await;
 }
 
 async fn for_each_exam<F: Future<Output = ()> + Send + 'static>(

@@ -132,6 +132,10 @@ pub struct ItemShape {
     pub item_type: proto::bank::v1::ItemType,
     /// Number of options.
     pub n_options: u8,
+    /// Matching: number of targets.
+    pub n_targets: u8,
+    /// Cloze: number of blanks.
+    pub n_blanks: u8,
 }
 
 /// One thing that happened, as the log keeps it.

@@ -373,7 +373,7 @@ pub fn is_signed(public: &[u8], message: &[u8], signature: &[u8]) -> bool {
 
 /// Signs a message with an Ed25519 key.
 #[must_use]
-pub fn sign(key: &Key, message: &[u8]) -> [u8; 64] {
+pub fn sign_message(key: &Key, message: &[u8]) -> [u8; 64] {
     SigningKey::from_bytes(&key.0).sign(message).to_bytes()
 }
 

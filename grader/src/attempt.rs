@@ -111,7 +111,7 @@ impl Slot {
     }
 
     /// Turns shown options into canonical ones.
-    fn canonical(&self, shown: u16) -> u16 {
+    pub(crate) fn canonical(&self, shown: u16) -> u16 {
         let mut rest = shown;
         let mut bits = 0;
         while rest != 0 {
@@ -283,7 +283,7 @@ impl Running {
 }
 
 /// Lays out the paper of a start: known items, each once, options in a true order.
-fn slots(package: &Package, started: &Started) -> Result<Box<[Slot]>, Reason> {
+pub(crate) fn slots(package: &Package, started: &Started) -> Result<Box<[Slot]>, Reason> {
     if started.item_ids.len() != package.n_items() {
         return Err(Reason::PaperMalformed);
     }
@@ -307,14 +307,15 @@ fn slots(package: &Package, started: &Started) -> Result<Box<[Slot]>, Reason> {
 }
 
 /// An answer as the log holds it.
-enum Read<'a> {
+pub(crate) enum Read<'a> {
     /// Chosen options as shown; none for a blank.
     Shown(u16),
     /// A sequence or a text; empty for a blank.
     Long(&'a [u8]),
 }
 
-fn read<'a>(response: Option<&'a Response>, item: &Item) -> Result<Read<'a>, Reason> {
+/// Checks an answer against its item.
+pub(crate) fn read<'a>(response: Option<&'a Response>, item: &Item) -> Result<Read<'a>, Reason> {
     let value = response.and_then(|response| response.value.as_ref());
     let n = usize::from(item.n_options);
     match item.item_type {

@@ -5,10 +5,10 @@
 
 use std::{
     cmp::{Ordering, Reverse},
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
 };
 
-use crate::{attempt::Finished, fold::Fold, id::CandidateId};
+use crate::{attempt::Finished, fold::Fold, id::CandidateId, prize::winners};
 
 /// Persons listed one by one: more than a person reads, and the counts stand beside them.
 pub const MAX_LISTED: usize = 1_000;
@@ -22,6 +22,8 @@ pub struct Impact {
     pub areas: BTreeMap<String, Changes>,
     /// Ended attempts whose score changes, whether they count or not.
     pub n_attempts: u64,
+    /// Prizes that go to somebody else, or hang on a tie with somebody else.
+    pub n_prizes: u64,
     /// Persons with a change, those whose rank moves furthest first, at most [`MAX_LISTED`].
     pub listing: Vec<Change>,
 }
@@ -86,6 +88,7 @@ impl Impact {
     pub fn of(before: &Fold, after: &Fold) -> Self {
         let mut impact = Self {
             n_attempts: changed_attempts(before, after),
+            n_prizes: changed_prizes(before, after),
             ..Self::default()
         };
         let compare = Compare::of(before, after);
@@ -216,11 +219,33 @@ fn changed_attempts(before: &Fold, after: &Fold) -> u64 {
         .count() as u64
 }
 
+/// Adds up, for each prize, who is listed now and was not, or was and is not, whichever are more.
+fn changed_prizes(before: &Fold, after: &Fold) -> u64 {
+    let listed = |fold| {
+        let winners = winners(fold).into_iter();
+        winners
+            .map(|winner| (winner.prize_idx, winner.row.candidate))
+            .collect::<BTreeSet<_>>()
+    };
+    let (was, is) = (listed(before), listed(after));
+    let mut changed: BTreeMap<usize, (u64, u64)> = BTreeMap::new();
+    for (prize_idx, _) in was.difference(&is) {
+        changed.entry(*prize_idx).or_default().0 += 1;
+    }
+    for (prize_idx, _) in is.difference(&was) {
+        changed.entry(*prize_idx).or_default().1 += 1;
+    }
+    changed.values().map(|(left, came)| *left.max(came)).sum()
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use proto::{exam::v1::EndedBy, key::v1::Treatment};
+    use proto::{
+        exam::v1::{EndedBy, Prize},
+        key::v1::Treatment,
+    };
 
     use super::*;
     use crate::{
@@ -295,6 +320,29 @@ mod tests {
         assert_eq!(impact.listing[0].before.unwrap().rank, 4);
         assert_eq!(impact.listing[0].after.unwrap().rank, 1);
         assert_eq!(impact.listing.len(), 4);
+    }
+
+    #[test]
+    fn prizes_that_change_hands_are_counted_one_by_one() {
+        let prizes = |parts: &mut Parts| {
+            let prize = |count| Prize {
+                count,
+                ..Prize::default()
+            };
+            parts.rules_mut().prizes = vec![prize(1), prize(2)];
+            parts.rules_mut().prize_cap = 1;
+        };
+        let before = log().fold().graded_by(&other(prizes)).unwrap();
+        // first 1, second 2 and 3; then first 4, second 1 and 2
+        let turned = other(|parts| {
+            prizes(parts);
+            parts.key.keys[0].right_options = 2;
+        });
+        let after = before.graded_by(&turned).unwrap();
+        assert_eq!(Impact::of(&before, &after).n_prizes, 2);
+        let back = Impact::of(&after, &after.graded_by(before.package()).unwrap());
+        assert_eq!(back.n_prizes, 2);
+        assert_eq!(Impact::of(&before, &before).n_prizes, 0);
     }
 
     #[test]

@@ -80,6 +80,20 @@ pub enum Error {
         /// Bits needed.
         bits: u32,
     },
+    /// More units than an exam may have.
+    #[error("{n_units} units take part, 20000 may")]
+    TooManyUnits {
+        /// Units listed.
+        n_units: usize,
+    },
+    /// A unit does not fit those listed before it.
+    #[error("unit {unit} does not fit: {why}")]
+    UnitInvalid {
+        /// Its number.
+        unit: u32,
+        /// What is wrong.
+        why: &'static str,
+    },
     /// A partition the exam does not have.
     #[error("partition {partition} does not exist, the exam has {n_partitions}")]
     PartitionUnknown {

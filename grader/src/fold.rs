@@ -9,15 +9,21 @@ mod first;
 mod read;
 mod regrade;
 mod restore;
+mod seats;
+mod view;
+
+#[cfg(test)]
+mod oracle;
 
 use std::{
     collections::HashMap,
     sync::{Arc, OnceLock},
 };
 
-use proto::exam::v1::{
-    Answered, CountedAttempt, Ended, Event, LogEntry, Reopened, Resumed, Started, event::Kind,
-};
+pub use calibration::Group;
+use proto::exam::v1::{Answered, Ended, Event, LogEntry, Reopened, Resumed, Started, event::Kind};
+use seats::Sitting;
+pub use view::{Place, View};
 
 use crate::{
     attempt::{Finished, Running},
@@ -26,11 +32,9 @@ use crate::{
     id::{BuildIdHasher, CandidateId, partition_of},
     package::Package,
     quarantine::{Quarantine, Reason},
-    standing::{Standings, key::SortKey},
+    standing::{Standings, rules::Class},
     statistics::Statistics,
 };
-
-pub use calibration::Group;
 
 /// What became of a log entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +57,7 @@ pub(crate) struct Person {
     /// Which of the finished ones counts; one behind them for none.
     counted_idx: u32,
     partition: u8,
+    class: Class,
 }
 
 impl Person {
@@ -75,9 +80,12 @@ pub struct Fold {
     persons: Vec<Person>,
     idx_by_id: HashMap<CandidateId, u32, BuildIdHasher>,
     counts: Counts,
-    standings: Standings,
+    live: Standings,
+    /// What the public sees while the board is frozen.
+    public: Option<Standings>,
     /// Counted once somebody asks for it, and kept up to date from then on.
     statistics: OnceLock<Statistics>,
+    n_controls: u64,
     quarantine: Quarantine,
     n_answers: u64,
 }
@@ -109,13 +117,16 @@ impl Fold {
     #[must_use]
     pub fn new(package: Arc<Package>) -> Self {
         let n_partitions = package.n_partitions() as usize;
+        let (live, public) = seats::empty(&package);
         Self {
             positions: vec![0; n_partitions],
             persons: Vec::new(),
             idx_by_id: HashMap::default(),
             counts: Counts::new(package.registered()),
-            standings: Standings::default(),
+            live,
+            public,
             statistics: OnceLock::new(),
+            n_controls: 0,
             quarantine: Quarantine::new(n_partitions),
             n_answers: 0,
             package,
@@ -208,15 +219,14 @@ impl Fold {
         voided: bool,
     ) -> std::result::Result<Applied, Reason> {
         let (who, at) = self.ended(person, attempt)?;
-        let finished = &mut self.persons[who as usize].finished[at];
+        let finished = &self.persons[who as usize].finished[at];
         if finished.voided == voided {
             return Ok(Applied::Repeated);
         }
-        let old = self.place(who);
-        self.leave_statistics(who, attempt);
-        self.persons[who as usize].finished[at].voided = voided;
-        self.enter_statistics(who, attempt);
-        self.count_anew(who, old);
+        let sitting = Sitting::of(finished);
+        self.change(who, sitting, |person| {
+            person.finished[at].voided = voided;
+        });
         Ok(Applied::Folded)
     }
 
@@ -233,15 +243,15 @@ impl Fold {
             return Err(Reason::AttemptNotNext);
         }
         let running = Running::again(&self.package, &person.finished[at], reopened)?;
-        self.counts
-            .attempt_reopened(running.area, person.finished[at].ended_by);
-        let old = self.place(who);
-        self.leave_statistics(who, attempt);
-        let person = &mut self.persons[who as usize];
-        person.finished.pop();
-        person.running = Some(Box::new(running));
-        self.enter_statistics(who, attempt);
-        self.count_anew(who, old);
+        let sitting = Sitting::of(&person.finished[at]);
+        if person.class != Class::Control {
+            self.counts
+                .attempt_reopened(running.area, person.finished[at].ended_by);
+        }
+        self.change(who, sitting, |person| {
+            person.finished.pop();
+            person.running = Some(Box::new(running));
+        });
         Ok(Applied::Folded)
     }
 
@@ -257,44 +267,6 @@ impl Fold {
             .iter()
             .position(|finished| u32::from(finished.attempt) == attempt);
         at.map(|at| (who, at)).ok_or(Reason::AttemptUnknown)
-    }
-
-    /// Returns where the person stands in the standings.
-    fn place(&self, who: u32) -> Option<(SortKey, u16)> {
-        let person = &self.persons[who as usize];
-        let counted = person.counted()?;
-        Some((self.key(person, counted), counted.area))
-    }
-
-    /// Looks anew which attempt counts, and moves the person from the old place to the new one.
-    fn count_anew(&mut self, who: u32, old: Option<(SortKey, u16)>) {
-        let counted = self.find_counted(&self.persons[who as usize]);
-        self.persons[who as usize].counted_idx = counted;
-        let new = self.place(who);
-        let persons = &self.persons;
-        let id_of = |who: u32| persons[who as usize].id;
-        if let Some((key, area)) = old {
-            self.standings.remove(key, who, area, &id_of);
-        }
-        if let Some((key, area)) = new {
-            self.standings.insert(key, who, area, &id_of);
-        }
-    }
-
-    /// Returns which attempt counts, by its place; one behind all for none.
-    fn find_counted(&self, person: &Person) -> u32 {
-        let mut counted = None;
-        for (at, attempt) in person.finished.iter().enumerate() {
-            if attempt.voided {
-                continue;
-            }
-            let rather = |old: usize| self.counts_rather(person, &person.finished[old], attempt);
-            if counted.is_none_or(rather) {
-                counted = Some(at);
-            }
-        }
-        let at = counted.unwrap_or(person.finished.len());
-        u32::try_from(at).expect("attempts are numbered by 16 bits")
     }
 
     fn start(
@@ -322,35 +294,43 @@ impl Fold {
             .counts
             .intern(&started.area)
             .ok_or(Reason::AreaMalformed)?;
-        self.counts.attempt_started(running.area);
-        match person {
-            Some(who) => self.persons[who as usize].running = Some(running),
-            None => {
-                self.counts.person_came(running.area);
-                self.welcome(id, partition, Some(running), Vec::new());
-            }
+        let area = running.area;
+        let who = person.unwrap_or_else(|| self.welcome(id, partition, area));
+        let person = &mut self.persons[who as usize];
+        if person.class != Class::Control {
+            self.counts.attempt_started(area);
         }
+        person.running = Some(running);
         Ok(Applied::Folded)
     }
 
-    fn welcome(
-        &mut self,
-        id: CandidateId,
-        partition: u32,
-        running: Option<Box<Running>>,
-        finished: Vec<Finished>,
-    ) -> u32 {
+    /// Takes a new person, who belongs to this area.
+    fn welcome(&mut self, id: CandidateId, partition: u32, area: u16) -> u32 {
         let who =
             u32::try_from(self.persons.len()).expect("fewer than 2^32 persons exist in memory");
+        let class = self.class(&id);
+        if class == Class::Control {
+            self.n_controls += 1;
+        } else {
+            self.counts.person_came(area);
+        }
         self.idx_by_id.insert(id, who);
         self.persons.push(Person {
             id,
-            running,
-            finished,
+            running: None,
+            finished: Vec::new(),
             counted_idx: 0,
             partition: u8::try_from(partition).expect("at most 256 partitions, checked at load"),
+            class,
         });
         who
+    }
+
+    fn class(&self, id: &CandidateId) -> Class {
+        let package = &self.package;
+        package
+            .standing_rules()
+            .class(id, &package.rulings().excluded)
     }
 
     fn answer(
@@ -375,55 +355,15 @@ impl Fold {
     ) -> std::result::Result<Applied, Reason> {
         let (who, running) = running(&mut self.persons, person, attempt)?;
         let finished = running.finish(&self.package, ended)?;
-        self.counts.attempt_ended(finished.area, finished.ended_by);
-        self.persons[who as usize].running = None;
-        self.rank(who, finished);
-        self.enter_statistics(who, attempt);
+        if self.persons[who as usize].class != Class::Control {
+            self.counts.attempt_ended(finished.area, finished.ended_by);
+        }
+        self.change(who, Sitting::of(&finished), |person| {
+            person.running = None;
+            person.finished.reserve_exact(1);
+            person.finished.push(finished);
+        });
         Ok(Applied::Folded)
-    }
-
-    /// Keeps an ended attempt and, if it counts from now on, moves its person in the standings.
-    fn rank(&mut self, who: u32, finished: Finished) {
-        let person = &self.persons[who as usize];
-        let old = person
-            .counted()
-            .map(|old| (self.key(person, old), old.area));
-        let takes_over = person
-            .counted()
-            .is_none_or(|old| self.counts_rather(person, old, &finished));
-        let (new, area) = (self.key(person, &finished), finished.area);
-        let person = &mut self.persons[who as usize];
-        person.finished.reserve_exact(1);
-        person.finished.push(finished);
-        if !takes_over {
-            return;
-        }
-        person.counted_idx =
-            u32::try_from(person.finished.len() - 1).expect("attempts are numbered by 16 bits");
-        let persons = &self.persons;
-        let id_of = |who: u32| persons[who as usize].id;
-        if let Some((key, area)) = old {
-            self.standings.remove(key, who, area, &id_of);
-        }
-        self.standings.insert(new, who, area, &id_of);
-    }
-
-    /// Reports whether a later attempt counts instead of the one that counted so far.
-    fn counts_rather(&self, person: &Person, old: &Finished, new: &Finished) -> bool {
-        match self.package.counted() {
-            CountedAttempt::First => false,
-            CountedAttempt::Last => true,
-            CountedAttempt::Best | CountedAttempt::Unspecified => {
-                let layout = self.package.layout();
-                layout.floor(self.key(person, new)) < layout.floor(self.key(person, old))
-            }
-        }
-    }
-
-    fn key(&self, person: &Person, attempt: &Finished) -> SortKey {
-        self.package
-            .layout()
-            .pack(&attempt.rank_facts(), &person.id)
     }
 }
 
@@ -452,7 +392,7 @@ mod tests {
     use std::cmp::Reverse;
 
     use proptest::prelude::*;
-    use proto::exam::v1::{EndedBy, Restored, TakenOver, Voided, response::Value};
+    use proto::exam::v1::{CountedAttempt, EndedBy, Restored, TakenOver, Voided, response::Value};
 
     use super::*;
     use crate::{
@@ -730,6 +670,36 @@ mod tests {
             (areas[1].area.as_str(), numbers(&areas[1])),
             ("79", [7, 1, 1, 1, 3])
         );
+    }
+
+    #[test]
+    fn a_control_candidate_is_scored_and_stands_nowhere() {
+        let control = crate::control_candidate("thi-thu", 2);
+        let mut log = Log::new(&parts());
+        log.sit(candidate(1), 1, "79", &[], 1_000, EndedBy::Candidate);
+        let without = log.fold();
+        log.sit(control, 1, "01", &[(0, 1)], 1_000, EndedBy::Candidate);
+        log.start(control, 2, "22");
+        log.end(control, 2, 1_000, EndedBy::Deadline);
+        log.reopen(control, 2, 500);
+        let fold = log.fold();
+        assert_eq!(fold.attempt(&control, 1).unwrap().score.quanta, 15_000);
+        assert_eq!(
+            fold.live().counted_attempt(&control, None).unwrap().attempt,
+            1
+        );
+        assert_eq!(fold.standing(&control), None);
+        assert!(fold.live().places(&control).is_empty());
+        assert_eq!(fold.progress(), without.progress());
+        assert_eq!(
+            (fold.n_persons(), fold.n_working(), fold.n_excluded()),
+            (1, 0, 0)
+        );
+        assert_eq!((fold.n_ranked(None), fold.n_ranked(Some("01"))), (1, 0));
+        assert_eq!(fold.n_quarantined(), 0);
+        let read = crate::load(&crate::save(&fold), fold.package()).unwrap();
+        assert_eq!(read.progress(), without.progress());
+        assert_eq!(state_hash(&read), state_hash(&fold));
     }
 
     /// One attempt with one answer is running; the event that comes then cannot be true.

@@ -15,6 +15,7 @@ mod fold;
 mod attempt;
 pub mod correction;
 mod counts;
+mod prize;
 mod quarantine;
 mod result;
 mod rule;
@@ -22,11 +23,13 @@ pub mod ruling;
 mod score;
 mod snapshot;
 mod standing;
+mod unit;
 
 pub mod statistics;
 
 mod error;
 mod id;
+pub mod integrity;
 pub mod service;
 
 #[cfg(test)]
@@ -34,9 +37,10 @@ mod fixture;
 
 pub use attempt::{Answers, Chosen, Finished};
 pub use error::{Error, Result};
-pub use fold::{Applied, Fold, Group, Row, Standing};
+pub use fold::{Applied, Fold, Group, Place, Row, Standing, View};
 pub use id::{CandidateId, partition_of};
 pub use package::{Item, MAX_OPTIONS, Package};
+pub use prize::{Winner, winners};
 pub use quarantine::{Quarantined, Reason};
 pub use result::{ResultFile, result_file};
 pub use rule::{Given, Share};
@@ -44,6 +48,13 @@ pub use ruling::Rulings;
 pub use score::{Grade, Score, decimal};
 pub use snapshot::{load, save, state_hash};
 pub use standing::{
+    Of, Scope,
     key::{KeyLayout, RankFacts, SortKey},
     order::Order,
+    rules::{StandingRules, control_candidate},
+};
+pub use unit::{
+    Unit, Units,
+    ranking::{Among, UnitFigures, UnitRanking, Unranked},
+    tally::Tally,
 };

@@ -26,8 +26,8 @@ use crate::{
     id::BuildIdHasher,
     rule::{self, Key},
     ruling::Rulings,
-    score::{Grade, Score},
-    standing::key::KeyLayout,
+    score::{self, Grade, Score},
+    standing::{key::KeyLayout, rules::StandingRules},
 };
 
 /// Most partitions of a log: the partition of a person is kept in one byte.
@@ -101,6 +101,7 @@ pub struct Package {
     items: Vec<Item>,
     idx_by_id: HashMap<u32, u16, BuildIdHasher>,
     rulings: Rulings,
+    standing_rules: StandingRules,
 }
 
 impl Package {
@@ -164,6 +165,7 @@ impl Package {
                 .collect(),
             items,
             rulings,
+            standing_rules: StandingRules::load(&spec.exam_id, rules)?,
         })
     }
 
@@ -198,6 +200,18 @@ impl Package {
         self.release_no
     }
 
+    /// Returns the decisions in force.
+    #[must_use]
+    pub fn rulings(&self) -> &Rulings {
+        &self.rulings
+    }
+
+    /// Returns who is ranked with whom, and for what.
+    #[must_use]
+    pub fn standing_rules(&self) -> &StandingRules {
+        &self.standing_rules
+    }
+
     /// Returns the hash of the paper half.
     #[must_use]
     pub fn paper_hash(&self) -> &[u8; 32] {
@@ -214,12 +228,6 @@ impl Package {
     #[must_use]
     pub fn key_version(&self) -> u32 {
         self.key_version
-    }
-
-    /// Returns the decisions in force.
-    #[must_use]
-    pub fn rulings(&self) -> &Rulings {
-        &self.rulings
     }
 
     /// Returns the key half as stored.
@@ -249,8 +257,20 @@ impl Package {
     /// Prints quanta as points, as the exam's rules say.
     #[must_use]
     pub fn print(&self, quanta: i64) -> String {
-        let (per_point, decimals) = (self.quanta_per_point(), self.score_decimals);
-        crate::score::decimal(quanta, per_point, decimals, self.rounding)
+        self.print_mean(quanta.into(), 1)
+    }
+
+    /// Prints the mean of some scores as points; there is at least one.
+    #[must_use]
+    pub fn print_mean(&self, sum_quanta: i128, n_scores: u64) -> String {
+        let per_point = i128::from(self.quanta_per_point()) * i128::from(n_scores);
+        score::decimal(sum_quanta, per_point, self.score_decimals, self.rounding)
+    }
+
+    /// Reads points, a decimal of at most 4 places, as quanta; none for anything else.
+    #[must_use]
+    pub fn quanta(&self, points: &str) -> Option<i64> {
+        score::quanta(points, self.quanta_per_point())
     }
 
     /// Returns which attempt of a person counts; never unspecified.

@@ -2,9 +2,12 @@
 //!
 //! Quanta are whole: a mark is a multiple of 10^-4 points, a share a fraction of a key count, and a point has
 //! 10^4 times the least common multiple of all key counts (docs/FORMATS.md section 4). Decimals appear only in
-//! [`decimal`].
+//! [`decimal`] and [`quanta`].
 
-use rust_decimal::{Decimal, RoundingStrategy};
+use rust_decimal::{Decimal, RoundingStrategy, prelude::ToPrimitive};
+
+/// Most decimal places of a score that is asked for; every mark has so few.
+const MAX_PLACES: u32 = 4;
 
 /// What an attempt earned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,20 +44,31 @@ impl Grade {
 }
 
 /// Prints quanta as points, rounded once as the exam's rules say, always with `decimals` places.
+///
+/// # Panics
+/// If a number is not below 2^96.
 #[must_use]
 pub fn decimal(
-    quanta: i64,
-    quanta_per_point: i64,
+    quanta: impl Into<i128>,
+    quanta_per_point: impl Into<i128>,
     decimals: u32,
     rounding: RoundingStrategy,
 ) -> String {
+    let whole = |number| Decimal::from_i128_with_scale(number, 0);
     // the quotient has 28 digits: no true value lies so near a midpoint that this rounding could move it across
-    let points = Decimal::from(quanta) / Decimal::from(quanta_per_point);
+    let points = whole(quanta.into()) / whole(quanta_per_point.into());
     let mut rounded = points.round_dp_with_strategy(decimals, rounding);
     if rounded.is_zero() {
         rounded.set_sign_positive(true);
     }
     format!("{rounded:.places$}", places = decimals as usize)
+}
+
+/// Reads a decimal of at most 4 places as quanta; none if it is another text or far beyond any score.
+pub(crate) fn quanta(points: &str, quanta_per_point: i64) -> Option<i64> {
+    let points = Decimal::from_str_exact(points).ok()?.normalize();
+    (points.scale() <= MAX_PLACES).then_some(())?;
+    points.checked_mul(quanta_per_point.into())?.to_i64()
 }
 
 #[cfg(test)]
@@ -102,6 +116,22 @@ mod tests {
         check(0, 60_000, 2, "0.00");
         check(600_000, 60_000, 2, "10.00");
         check(i64::MAX, 277_200_000, 0, "33273347896");
+    }
+
+    #[test]
+    fn a_score_asked_for_is_read_exactly_or_refused() {
+        for (points, expected) in [
+            ("7.125", Some(427_500)),
+            ("-0.50000", Some(-30_000)),
+            ("0.0001", Some(6)),
+            ("0.00001", None),
+            ("", None),
+            ("7,5", None),
+            ("1e3", None),
+            ("99999999999999999", None),
+        ] {
+            assert_eq!(quanta(points, 60_000), expected, "{points}");
+        }
     }
 
     proptest! {

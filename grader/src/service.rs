@@ -9,6 +9,7 @@ mod follow;
 mod log_source;
 mod reply;
 mod snapshot_file;
+mod standings;
 mod statistics_reply;
 
 use std::{
@@ -41,12 +42,8 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 pub use self::log_source::{LogSource, LogStream};
 use self::snapshot_file::SnapshotFile;
-use crate::{error::Result, fold::Fold, id::CandidateId, package::Package, result::result_file};
+use crate::{error::Result, fold::Fold, package::Package, result::result_file};
 
-/// Rows of a page when none are asked for.
-const DEFAULT_ROWS: u32 = 100;
-/// Most rows of a page: it is made under the lock, in about 100 µs.
-const MAX_ROWS: u32 = 1_000;
 /// Most bytes of a piece of a file, far below the 4 MiB that gRPC readers take.
 const PIECE_BYTES: usize = 256 * 1024;
 /// Watchers hear of changes at most this often.
@@ -263,13 +260,14 @@ impl Live {
         let live = Arc::clone(self);
         let graded = tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            let fold = live.read().fold.graded_by(&package)?;
-            let old = {
-                let mut state = live.write();
-                state.versions = versions;
-                std::mem::replace(&mut state.fold, fold)
-            };
-            drop(old); // it takes a while to free a large state: not under the lock
+            // it takes a while to free a large old state: that is done when the lock is given back
+            let shown = live.read().fold.shown_by(&package);
+            if let Some(shown) = shown {
+                let _old = live.put(versions, |fold| fold.show(shown));
+            } else {
+                let graded = live.read().fold.graded_by(&package)?;
+                let _old = live.put(versions, |fold| std::mem::replace(fold, graded));
+            }
             Result::Ok(())
         });
         match graded.await {
@@ -280,6 +278,12 @@ impl Live {
             ),
             Err(error) => tracing::error!(%error, "grading anew broke"),
         }
+    }
+
+    fn put<T>(&self, versions: Vec<Arc<Package>>, put: impl FnOnce(&mut Fold) -> T) -> T {
+        let mut state = self.write();
+        state.versions = versions;
+        put(&mut state.fold)
     }
 
     /// Runs a long reader: nothing is folded meanwhile, and no thread of the runtime is blocked.
@@ -310,28 +314,6 @@ impl Live {
             lag: state.lag(),
             n_quarantined: state.fold.n_quarantined(),
         }
-    }
-
-    fn standings(
-        &self,
-        request: &GetStandingsRequest,
-    ) -> std::result::Result<GetStandingsResponse, Status> {
-        let limit = match request.limit {
-            0 => DEFAULT_ROWS,
-            limit @ 1..=MAX_ROWS => limit,
-            _ => return Err(invalid("limit")),
-        };
-        let area = request.scope.as_ref().map(|scope| scope.area.as_str());
-        let area = area.filter(|area| !area.is_empty());
-        let fold = &self.read().fold;
-        let rows = fold.page(area, request.offset, limit as usize);
-        Ok(GetStandingsResponse {
-            rows: rows
-                .iter()
-                .map(|row| reply::standing_row(fold, row))
-                .collect(),
-            n_ranked: fold.n_ranked(area),
-        })
     }
 
     fn after(&self) -> Vec<LogPosition> {
@@ -378,23 +360,18 @@ impl GraderService for Graders {
         &self,
         request: Request<GetStandingsRequest>,
     ) -> Answer<GetStandingsResponse> {
-        let request = request.into_inner();
-        let live = self.live(&request.exam_id)?;
-        live.standings(&request).map(Response::new)
+        let live = self.live(&request.get_ref().exam_id)?;
+        let standings = live.read().standings(request.get_ref())?;
+        Ok(Response::new(standings))
     }
 
     async fn get_standing(
         &self,
         request: Request<GetStandingRequest>,
     ) -> Answer<GetStandingResponse> {
-        let request = request.into_inner();
-        let live = self.live(&request.exam_id)?;
-        let candidate =
-            CandidateId::try_from(&*request.candidate).map_err(|_| invalid("candidate"))?;
-        let state = live.read();
-        reply::own_standing(&state, &candidate, request.attempt)
-            .map(Response::new)
-            .ok_or_else(|| not_ready("Lượt thi chưa kết thúc hoặc chưa chấm xong / The attempt has not ended or is not graded yet"))
+        let live = self.live(&request.get_ref().exam_id)?;
+        let standing = live.read().standing(request.get_ref())?;
+        Ok(Response::new(standing))
     }
 
     type WatchStandingsStream = BoxStream<GetStandingsResponse>;
@@ -405,24 +382,32 @@ impl GraderService for Graders {
     ) -> Answer<BoxStream<GetStandingsResponse>> {
         let request = request.into_inner();
         let live = self.live(&request.exam_id)?;
-        live.standings(&request)?; // what is wrong with it is said at once
-        let pages = Watch::new(&live, move |live: &Live| live.standings(&request).ok());
+        live.read().standings(&request)?; // what is wrong with it is said at once
+        let pages = Watch::new(&live, move |live: &Live| {
+            live.read().standings(&request).ok()
+        });
         Ok(Response::new(pages.stream()))
     }
 
-    async fn rank_score(&self, _: Request<RankScoreRequest>) -> Answer<RankScoreResponse> {
-        Err(Status::unimplemented(""))
+    async fn rank_score(&self, request: Request<RankScoreRequest>) -> Answer<RankScoreResponse> {
+        let live = self.live(&request.get_ref().exam_id)?;
+        let rank = live.read().rank_score(request.get_ref())?;
+        Ok(Response::new(rank))
     }
 
     async fn get_unit_standings(
         &self,
-        _: Request<GetUnitStandingsRequest>,
+        request: Request<GetUnitStandingsRequest>,
     ) -> Answer<GetUnitStandingsResponse> {
-        Err(Status::unimplemented(""))
+        let live = self.live(&request.get_ref().exam_id)?;
+        let units = live.read().unit_standings(request.get_ref())?;
+        Ok(Response::new(units))
     }
 
-    async fn get_winners(&self, _: Request<GetWinnersRequest>) -> Answer<GetWinnersResponse> {
-        Err(Status::unimplemented(""))
+    async fn get_winners(&self, request: Request<GetWinnersRequest>) -> Answer<GetWinnersResponse> {
+        let live = self.live(&request.get_ref().exam_id)?;
+        let winners = live.read_long(|state| Ok(state.winners())).await?;
+        Ok(Response::new(winners))
     }
 
     async fn get_statistics(
@@ -630,11 +615,11 @@ mod tests {
         snapshot, state_hash,
     };
 
-    type Client = GraderServiceClient<GraderServiceServer<Graders>>;
+    pub(super) type Client = GraderServiceClient<GraderServiceServer<Graders>>;
 
     /// An engine's log service: sends what a request asks for, a few entries a batch, and breaks off now and then.
     #[derive(Clone, Default)]
-    struct FakeLog {
+    pub(super) struct FakeLog {
         inner: Arc<Mutex<FakeLogState>>,
         grown: Arc<tokio::sync::Notify>,
     }
@@ -649,7 +634,7 @@ mod tests {
     }
 
     impl FakeLog {
-        fn set(&self, log: &Log) {
+        pub(super) fn set(&self, log: &Log) {
             self.inner.lock().unwrap().entries.clone_from(&log.entries);
             self.grown.notify_waiters();
         }
@@ -725,15 +710,15 @@ mod tests {
         }
     }
 
-    struct Rig {
-        graders: Graders,
-        client: Client,
-        engine: FakeLog,
+    pub(super) struct Rig {
+        pub(super) graders: Graders,
+        pub(super) client: Client,
+        pub(super) engine: FakeLog,
         folder: tempfile::TempDir,
     }
 
     impl Rig {
-        fn new() -> Self {
+        pub(super) fn new() -> Self {
             let folder = tempfile::tempdir().unwrap();
             let graders = Graders::new(folder.path().to_owned());
             Self {
@@ -744,7 +729,7 @@ mod tests {
             }
         }
 
-        async fn add(&self, log: &Log) {
+        pub(super) async fn add(&self, log: &Log) {
             self.engine.set(log);
             let source = LogServiceClient::new(LogServiceServer::new(self.engine.clone()));
             self.graders
@@ -757,7 +742,7 @@ mod tests {
         }
 
         /// Waits until everything is folded.
-        async fn caught_up(&self, log: &Log) {
+        pub(super) async fn caught_up(&self, log: &Log) {
             let deadline = Instant::now() + Duration::from_secs(20);
             while self
                 .graders
@@ -804,7 +789,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn reason_of(status: &Status) -> (Code, String) {
+    pub(super) fn reason_of(status: &Status) -> (Code, String) {
         let info = status
             .get_details_error_info()
             .expect("every refusal says why");

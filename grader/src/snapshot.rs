@@ -166,7 +166,7 @@ pub fn load(bytes: &[u8], package: &Arc<Package>) -> Result<Fold> {
     if !rest.is_empty() {
         return Err(damaged("its length"));
     }
-    fold.restore_standings();
+    fold.build_standings();
     Ok(fold)
 }
 
@@ -243,7 +243,7 @@ fn head(fold: &Fold, areas: &SortedAreas) -> Head {
             })
             .collect(),
         n_quarantined: fold.quarantine_lens().collect(),
-        n_persons: fold.n_persons(),
+        n_persons: fold.persons().len() as u64,
         ruling: package
             .rulings()
             .last_on_result

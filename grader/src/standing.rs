@@ -1,103 +1,131 @@
-//! Ranks: every person's counted attempt in one order for the country and one for its area.
+//! Ranks: every person's counted attempt in the orders of every scope it lies in.
 //!
-//! Invariant: at every log position each order equals a full sort by (ranking tuple, candidate id); rank = 1 +
+//! An exam has one table of orders, and with several rounds one more for each round, in which the counted attempt is
+//! chosen among those of the round. A table holds the country's order and those of areas, units and groups.
+//! Invariant: at every log position each scope equals a full sort by (ranking tuple, candidate id); rank = 1 +
 //! number of persons with a strictly better tuple, so ties share a rank (1, 2, 2, 4).
-//! Start at [`Standings::insert`]. Source: docs/FORMATS.md section 5.
+//! Start at [`Standings::replace`]. Source: docs/FORMATS.md section 5.
 
 pub(crate) mod key;
 pub(crate) mod order;
+pub(crate) mod rules;
+pub(crate) mod table;
+pub(crate) mod union;
 
-use self::{
-    key::{KeyLayout, SortKey},
-    order::Order,
-};
-use crate::id::CandidateId;
+use self::{key::SortKey, table::Table};
+use crate::{id::CandidateId, unit::Units};
 
-/// The orders of all scopes.
-#[derive(Debug, Default)]
+/// Who is ranked with whom.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scope<'a> {
+    /// Attempts of one round only; none for all rounds.
+    pub round: Option<u32>,
+    /// Among whom.
+    pub of: Of<'a>,
+}
+
+/// Among whom a person is ranked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Of<'a> {
+    /// Everybody.
+    #[default]
+    Country,
+    /// An area, by its code.
+    Area(&'a str),
+    /// A unit with all units below it, by its number.
+    Unit(u32),
+    /// An audience group or block of units, by its name.
+    Group(&'a str),
+}
+
+impl<'a> Of<'a> {
+    /// Returns the scope of all rounds.
+    #[must_use]
+    pub fn overall(self) -> Scope<'a> {
+        Scope {
+            round: None,
+            of: self,
+        }
+    }
+
+    /// Returns the scope of one round.
+    #[must_use]
+    pub fn in_round(self, round: u32) -> Scope<'a> {
+        Scope {
+            round: Some(round),
+            of: self,
+        }
+    }
+}
+
+/// A row of a table, and where it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Spot {
+    pub(crate) key: SortKey,
+    pub(crate) who: u32,
+    pub(crate) area: u16,
+    /// [`NO_UNIT`](Self::NO_UNIT) for none: ten million rows are sorted at once, so they are small.
+    pub(crate) unit: u16,
+}
+
+impl Spot {
+    pub(crate) const NO_UNIT: u16 = u16::MAX;
+
+    /// Returns the place of the unit.
+    pub(crate) fn unit(&self) -> Option<u16> {
+        (self.unit != Self::NO_UNIT).then_some(self.unit)
+    }
+}
+
+/// A person's row in one table, with what its unit adds up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Seat {
+    pub(crate) spot: Spot,
+    pub(crate) quanta: i64,
+    pub(crate) passed: bool,
+}
+
+/// The tables of an exam, over all attempts that ended before an instant.
+#[derive(Debug)]
 pub(crate) struct Standings {
-    national: Order,
-    areas: Vec<Order>,
+    /// Unix milliseconds; attempts that ended at it or later are not in.
+    pub(crate) before_ms: u64,
+    tables: Vec<Table>,
 }
 
 impl Standings {
-    /// Builds all scopes from rows of (key, person, area) in any order, at once.
-    pub(crate) fn build(
-        mut rows: Vec<(SortKey, u32, u16)>,
-        id_of: &impl Fn(u32) -> CandidateId,
-    ) -> Self {
-        rows.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| id_of(a.1).cmp(&id_of(b.1))));
-        let n_areas = rows.iter().map(|row| usize::from(row.2) + 1).max();
-        let mut by_area = vec![Vec::new(); n_areas.unwrap_or(0)];
-        for &(key, who, area) in &rows {
-            by_area[usize::from(area)].push((key, who));
-        }
-        Self {
-            national: Order::from_sorted(rows.iter().map(|&(key, who, _)| (key, who))),
-            areas: by_area.into_iter().map(Order::from_sorted).collect(),
-        }
+    pub(crate) fn new(before_ms: u64, tables: Vec<Table>) -> Self {
+        Self { before_ms, tables }
     }
 
-    /// Ranks a person's counted attempt nationwide and in its area.
-    pub(crate) fn insert(
+    pub(crate) fn table(&self, at: usize) -> &Table {
+        &self.tables[at]
+    }
+
+    pub(crate) fn table_mut(&mut self, at: usize) -> &mut Table {
+        &mut self.tables[at]
+    }
+
+    /// Moves a person within a table from an old row to a new one.
+    pub(crate) fn replace(
         &mut self,
-        key: SortKey,
-        who: u32,
-        area: u16,
+        table: usize,
+        old: Option<Seat>,
+        new: Option<Seat>,
+        units: &Units,
         id_of: &impl Fn(u32) -> CandidateId,
     ) {
-        let area = usize::from(area);
-        if self.areas.len() <= area {
-            self.areas.resize_with(area + 1, Order::default);
+        if old == new {
+            return;
         }
-        self.national.insert(key, who, id_of);
-        self.areas[area].insert(key, who, id_of);
-    }
-
-    /// Takes a row out of both orders; the arguments are those of its [`insert`](Self::insert).
-    pub(crate) fn remove(
-        &mut self,
-        key: SortKey,
-        who: u32,
-        area: u16,
-        id_of: &impl Fn(u32) -> CandidateId,
-    ) {
-        self.national.remove(key, who, id_of);
-        if let Some(order) = self.areas.get_mut(usize::from(area)) {
-            order.remove(key, who, id_of);
+        let table = &mut self.tables[table];
+        if let Some(seat) = old {
+            table.remove(&seat.spot, units, id_of);
+            table.uncount(&seat);
+        }
+        if let Some(seat) = new {
+            table.insert(&seat.spot, units, id_of);
+            table.count(&seat);
         }
     }
-
-    /// Returns the order of an area, or of the country for none.
-    pub(crate) fn scope(&self, area: Option<u16>) -> Option<&Order> {
-        match area {
-            None => Some(&self.national),
-            Some(area) => self.areas.get(usize::from(area)),
-        }
-    }
-}
-
-/// Returns a page of an order as (rank, person), with the ranks that the whole order gives.
-pub(crate) fn page(
-    order: &Order,
-    layout: &KeyLayout,
-    offset: u64,
-    limit: usize,
-) -> Vec<(u64, u32)> {
-    let mut rank = 0;
-    let mut tuple = None;
-    (0..)
-        .zip(order.iter_from(offset).take(limit))
-        .map(|(n_before, (key, who))| {
-            let floor = layout.floor(key);
-            if tuple != Some(floor) {
-                rank = match tuple {
-                    None => order.rank(floor),
-                    Some(_) => offset + n_before + 1,
-                };
-                tuple = Some(floor);
-            }
-            (rank, who)
-        })
-        .collect()
 }

@@ -210,9 +210,11 @@ impl Organizer {
                 exam_id: self.exam_id.clone(),
                 scope: Some(Scope {
                     area: area.to_owned(),
+                    ..Scope::default()
                 }),
                 offset: 0,
                 limit,
+                public: false,
             });
             async move { client.get_standings(request).await }
         });
@@ -227,6 +229,7 @@ impl Organizer {
             scope: Some(Scope::default()),
             offset: 0,
             limit,
+            public: false,
         });
         self.client.clone().get_standings(request).await.map(|_| ())
     }

@@ -84,7 +84,7 @@ pub(crate) fn spec(now_ms: u64, n_items: u32, duration_ms: u64) -> ExamSpec {
         title: "Đo tốc độ (floor)".to_owned(),
         blueprint: Some(Blueprint {
             sections: vec![section],
-            window: None,
+            ..Blueprint::default()
         }),
         rules: Some(rules),
         ..ExamSpec::default()

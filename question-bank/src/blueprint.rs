@@ -187,7 +187,7 @@ mod tests {
         };
         Blueprint {
             sections: vec![section],
-            window: None,
+            ..Blueprint::default()
         }
     }
 

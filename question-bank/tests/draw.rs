@@ -122,6 +122,7 @@ fn half(n: u32, quota: u32, window: Option<DifficultyWindow>) -> PaperHalf {
         blueprint: Blueprint {
             sections: vec![section],
             window,
+            ..Blueprint::default()
         }
         .encode_to_vec()
         .into(),

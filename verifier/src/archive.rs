@@ -13,12 +13,13 @@ use std::{
 use prost::Message;
 use proto::{
     bank::v1::PaperHalf,
-    exam::v1::{Ended, Exam, ExamRules, ExamSpec, LogEntry, Response, Started},
+    exam::v1::{Ended, Exam, ExamRules, ExamSpec, LogEntry, Response, Started, ruling::Kind},
     key::v1::KeyHalf,
 };
 
 use crate::{
     Error,
+    control::Controls,
     course::{Course, Timetable},
     difference::Differences,
     log::{LogFold, LogTotals},
@@ -34,14 +35,40 @@ pub struct Archive {
     pub(crate) rules: ExamRules,
     pub(crate) paper_half: PaperHalf,
     pub(crate) paper_hash: [u8; 32],
-    pub(crate) key_half: KeyHalf,
-    pub(crate) key_hash: [u8; 32],
+    /// The first is `key.bin`; then those of the key rulings, in their order. The last one is in force.
+    pub(crate) keys: Vec<KeyFile>,
+    /// Files of key versions that no ruling names.
+    pub(crate) stray_keys: Vec<String>,
+    /// The rulings of the exam as they are encoded.
+    pub(crate) encoded_rulings: Vec<Vec<u8>>,
+    pub(crate) exam_bytes: Vec<u8>,
+    pub(crate) log_hash: [u8; 32],
+    pub(crate) controls: Controls,
     pub(crate) secret: [u8; 32],
     pub(crate) result: Vec<u8>,
     pub(crate) totals: LogTotals,
+    /// The last position of each partition that has entries.
+    pub(crate) log_ends: HashMap<u32, u64>,
     /// What the log alone shows to be wrong.
     pub(crate) log_differences: Differences,
     attempts: HashMap<AttemptId, Attempt>,
+}
+
+/// One version of the key half.
+pub(crate) struct KeyFile {
+    /// Its name in the archive.
+    pub(crate) name: String,
+    pub(crate) half: KeyHalf,
+    pub(crate) hash: [u8; 32],
+    /// Unix milliseconds from which on it is in force.
+    pub(crate) since_ms: u64,
+}
+
+/// The part of `exam.v1.Exam` that is hashed as it is encoded.
+#[derive(Clone, PartialEq, Message)]
+struct EncodedRulings {
+    #[prost(bytes = "vec", repeated, tag = "8")]
+    rulings: Vec<Vec<u8>>,
 }
 
 /// One attempt of one candidate.
@@ -87,26 +114,35 @@ impl Archive {
     /// [`Error::Read`], [`Error::Decode`] and [`Error::LogDamaged`] for files that cannot be read,
     /// [`Error::Invalid`] for values outside the formats.
     pub fn read(dir: &Path) -> Result<Self, Error> {
-        let exam: Exam = decode("exam.bin", &read(dir, "exam.bin")?)?;
+        let exam_bytes = read(dir, "exam.bin")?;
+        let exam: Exam = decode("exam.bin", &exam_bytes)?;
+        let encoded: EncodedRulings = decode("exam.bin", &exam_bytes)?;
         let absent = |what| move || Error::invalid(what, "nothing");
         let spec = exam.spec.clone().ok_or_else(absent("spec of the exam"))?;
         let rules = spec.rules.clone().ok_or_else(absent("rules of the exam"))?;
         let paper = read(dir, "paper.bin")?;
-        let key = read(dir, "key.bin")?;
         let paper_half: PaperHalf = decode("paper.bin", &paper)?;
         let blueprint = decode("paper.bin", &paper_half.blueprint)?;
         let table = Timetable::new(&blueprint, &rules);
-        let log = read_log(dir, LogFold::new(&rules, table, spec.n_partitions)?)?;
+        let controls = Controls::new(&spec.exam_id);
+        let fold = LogFold::new(&rules, table, spec.n_partitions, &controls)?;
+        let (log, log_hash) = read_log(dir, fold)?;
+        let keys = read_keys(dir, &exam)?;
         Ok(Self {
             paper_half,
             paper_hash: *blake3::hash(&paper).as_bytes(),
-            key_half: decode("key.bin", &key)?,
-            key_hash: *blake3::hash(&key).as_bytes(),
+            stray_keys: stray_keys(dir, &keys)?,
+            keys,
+            encoded_rulings: encoded.rulings,
+            exam_bytes,
+            log_hash,
             secret: parse_secret(&read(dir, "secret.hex")?)?,
             result: read(dir, "result.tsv")?,
             totals: log.totals,
+            log_ends: log.positions,
             log_differences: log.differences,
             attempts: log.attempts,
+            controls,
             exam,
             spec,
             rules,
@@ -121,7 +157,7 @@ impl Archive {
         candidate: &[u8; 16],
         attempt: u32,
     ) -> Option<BTreeMap<u32, &StoredAnswer>> {
-        Some(self.attempt(candidate, attempt)?.last_answers())
+        Some(newest_answers(&self.attempt(candidate, attempt)?.answers))
     }
 
     /// Tells whether the log has exactly this answer.
@@ -152,6 +188,24 @@ impl Archive {
         &self.exam.slip_key
     }
 
+    /// Returns the key half in force.
+    pub(crate) fn key(&self) -> &KeyFile {
+        self.keys.last().expect("the first is always read")
+    }
+
+    /// Returns `exam.bin` as it was before a ruling, without it and those behind it; none if they do not stand together.
+    pub(crate) fn exam_before(&self, ruling: usize) -> Option<Vec<u8>> {
+        let rulings = self.encoded_rulings[ruling..].to_vec();
+        let later = EncodedRulings { rulings }.encode_to_vec();
+        let is_there = |part: &[u8]| part == later;
+        let start = self.exam_bytes.windows(later.len()).position(is_there)?;
+        let (before, behind) = (
+            &self.exam_bytes[..start],
+            &self.exam_bytes[start + later.len()..],
+        );
+        Some([before, behind].concat())
+    }
+
     /// Returns all attempts by candidate, then number.
     pub(crate) fn attempts(&self) -> Vec<(AttemptId, &Attempt)> {
         let mut attempts: Vec<_> = self.attempts.iter().map(|(id, a)| (*id, a)).collect();
@@ -165,18 +219,16 @@ impl Archive {
     }
 }
 
-impl Attempt {
-    /// Returns for each answered position the answer with the highest seq.
-    pub(crate) fn last_answers(&self) -> BTreeMap<u32, &StoredAnswer> {
-        let mut last: BTreeMap<u32, &StoredAnswer> = BTreeMap::new();
-        for answer in &self.answers {
-            let newest = last.entry(answer.position).or_insert(answer);
-            if answer.seq > newest.seq {
-                *newest = answer;
-            }
+/// Returns for each answered position the answer with the highest seq.
+pub(crate) fn newest_answers(answers: &[StoredAnswer]) -> BTreeMap<u32, &StoredAnswer> {
+    let mut newest: BTreeMap<u32, &StoredAnswer> = BTreeMap::new();
+    for answer in answers {
+        let known = newest.entry(answer.position).or_insert(answer);
+        if answer.seq > known.seq {
+            *known = answer;
         }
-        last
     }
+    newest
 }
 
 impl std::fmt::Display for AttemptId {
@@ -186,12 +238,18 @@ impl std::fmt::Display for AttemptId {
     }
 }
 
-fn read(dir: &Path, file: &'static str) -> Result<Vec<u8>, Error> {
-    fs::read(dir.join(file)).map_err(|source| Error::Read { file, source })
+fn read(dir: &Path, file: &str) -> Result<Vec<u8>, Error> {
+    fs::read(dir.join(file)).map_err(|source| Error::Read {
+        file: file.to_owned(),
+        source,
+    })
 }
 
-fn decode<M: Message + Default>(file: &'static str, bytes: &[u8]) -> Result<M, Error> {
-    M::decode(bytes).map_err(|source| Error::Decode { file, source })
+fn decode<M: Message + Default>(file: &str, bytes: &[u8]) -> Result<M, Error> {
+    M::decode(bytes).map_err(|source| Error::Decode {
+        file: file.to_owned(),
+        source,
+    })
 }
 
 fn parse_secret(file: &[u8]) -> Result<[u8; 32], Error> {
@@ -202,22 +260,83 @@ fn parse_secret(file: &[u8]) -> Result<[u8; 32], Error> {
     Ok(secret)
 }
 
-/// Folds the log entry by entry: a national log is larger than memory should be.
-fn read_log<'a>(dir: &Path, mut fold: LogFold<'a>) -> Result<LogFold<'a>, Error> {
-    let file = "log.bin";
-    let unreadable = |source| Error::Read { file, source };
-    let mut log = BufReader::new(fs::File::open(dir.join(file)).map_err(unreadable)?);
+/// Reads all versions of the key half.
+fn read_keys(dir: &Path, exam: &Exam) -> Result<Vec<KeyFile>, Error> {
+    let mut keys = vec![read_key(dir, "key.bin".to_owned(), 0)?];
+    for ruling in &exam.rulings {
+        if let Some(Kind::Key(key)) = &ruling.kind {
+            let name = format!("key-{}.bin", key.key_version);
+            keys.push(read_key(dir, name, ruling.at_ms)?);
+        }
+    }
+    Ok(keys)
+}
+
+fn read_key(dir: &Path, name: String, since_ms: u64) -> Result<KeyFile, Error> {
+    let bytes = read(dir, &name)?;
+    Ok(KeyFile {
+        half: decode(&name, &bytes)?,
+        hash: *blake3::hash(&bytes).as_bytes(),
+        name,
+        since_ms,
+    })
+}
+
+/// Returns the names of key versions in the folder that are not among those read.
+fn stray_keys(dir: &Path, keys: &[KeyFile]) -> Result<Vec<String>, Error> {
+    let unreadable = |source| Error::Read {
+        file: "the folder".to_owned(),
+        source,
+    };
+    let mut stray = Vec::new();
+    for entry in fs::read_dir(dir).map_err(unreadable)? {
+        let name = entry.map_err(unreadable)?.file_name();
+        let name = name.to_string_lossy();
+        let is_key = name.starts_with("key-") && name.ends_with(".bin");
+        if is_key && keys.iter().all(|key| key.name != name) {
+            stray.push(name.into_owned());
+        }
+    }
+    stray.sort();
+    Ok(stray)
+}
+
+/// Folds the log entry by entry: a national log is larger than memory should be. Returns the file's hash with it.
+fn read_log<'a>(dir: &Path, mut fold: LogFold<'a>) -> Result<(LogFold<'a>, [u8; 32]), Error> {
+    let unreadable = |source| Error::Read {
+        file: "log.bin".to_owned(),
+        source,
+    };
+    let file = fs::File::open(dir.join("log.bin")).map_err(unreadable)?;
+    let mut log = BufReader::new(Hashed {
+        file,
+        hasher: blake3::Hasher::new(),
+    });
     let mut bytes = Vec::new();
     let mut n_read = 0;
     while !log.fill_buf().map_err(unreadable)?.is_empty() {
         let damaged = || Error::LogDamaged { n_read };
         bytes.resize(read_length(&mut log).ok_or_else(damaged)?, 0);
         log.read_exact(&mut bytes).map_err(|_| damaged())?;
-        fold.apply(decode::<LogEntry>(file, &bytes)?);
+        fold.apply(decode::<LogEntry>("log.bin", &bytes)?);
         n_read += 1;
     }
     fold.finish();
-    Ok(fold)
+    Ok((fold, *log.get_ref().hasher.finalize().as_bytes()))
+}
+
+/// A file whose bytes are hashed as they are read.
+struct Hashed {
+    file: fs::File,
+    hasher: blake3::Hasher,
+}
+
+impl Read for Hashed {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let n = self.file.read(buffer)?;
+        self.hasher.update(&buffer[..n]);
+        Ok(n)
+    }
 }
 
 /// Reads a varint of at most 4 bytes; none if it is longer, cut off or over the limit.
@@ -314,7 +433,7 @@ mod tests {
             fs::remove_file(dir.path().join(file)).unwrap();
             let error = Archive::read(dir.path()).err().unwrap();
             assert!(
-                matches!(error, Error::Read { file: name, .. } if name == file),
+                matches!(&error, Error::Read { file: name, .. } if name == file),
                 "{error}"
             );
         }
@@ -323,7 +442,7 @@ mod tests {
             fs::write(dir.path().join(file), [0xff; 3]).unwrap();
             let error = Archive::read(dir.path()).err().unwrap();
             assert!(
-                matches!(error, Error::Decode { file: name, .. } if name == file),
+                matches!(&error, Error::Decode { file: name, .. } if name == file),
                 "{error}"
             );
         }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use proto::{
-    bank::v1::{ItemType, PaperHalf},
+    bank::v1::{ItemType, PaperHalf, PaperItem},
     exam::v1::response::Value,
 };
 
@@ -12,15 +12,101 @@ use crate::{
     answer::chain_head,
     archive::{Attempt, AttemptId, StoredAnswer},
     difference::Differences,
+    score::{SEPARATOR, sequence::is_permutation},
 };
 
-/// The types of all items, by number.
-pub(crate) struct ItemTypes(HashMap<u32, ItemType>);
+/// A text has at most so many bytes.
+const MAX_TEXT_LEN: usize = 2_000;
 
-impl ItemTypes {
+/// What responses the items allow, by number.
+pub(crate) struct Forms(HashMap<u32, Form>);
+
+/// What a response must look like.
+enum Form {
+    /// Some of the options.
+    Choice {
+        n_options: usize,
+    },
+    /// A byte an element, each at most so much.
+    Marks {
+        n: usize,
+        most: usize,
+    },
+    Permutation {
+        n: usize,
+    },
+    Text {
+        n_blanks: usize,
+    },
+    Unknown,
+}
+
+impl Forms {
     pub(crate) fn new(paper_half: &PaperHalf) -> Self {
         let items = paper_half.items.iter();
-        Self(items.map(|item| (item.item_id, item.r#type())).collect())
+        Self(items.map(|item| (item.item_id, Form::new(item))).collect())
+    }
+}
+
+impl Form {
+    fn new(item: &PaperItem) -> Self {
+        let n = item.options.len();
+        match item.r#type() {
+            ItemType::SingleChoice | ItemType::MultipleChoice | ItemType::TrueFalse => {
+                Self::Choice { n_options: n }
+            }
+            ItemType::Cluster => Self::Marks { n, most: 2 },
+            ItemType::Matching => Self::Marks {
+                n,
+                most: item.targets.len(),
+            },
+            ItemType::Ordering => Self::Permutation { n },
+            ItemType::Numeric | ItemType::ShortText | ItemType::Prediction => {
+                Self::Text { n_blanks: 1 }
+            }
+            ItemType::Cloze => Self::Text {
+                n_blanks: item.n_blanks as usize,
+            },
+            ItemType::Unspecified => Self::Unknown, // refused by the draw
+        }
+    }
+
+    /// Returns what is wrong with a response.
+    fn fault(&self, value: &Value) -> Option<Fault> {
+        match (self, value) {
+            (Self::Choice { n_options }, Value::Chosen(bits)) => {
+                let is_beyond = u64::from(*bits) >> (*n_options).min(63) != 0;
+                let expected = format!("some of {n_options} options");
+                let found = format!("{bits:#b}");
+                is_beyond.then_some((DifferenceKind::OptionUnknown, expected, found))
+            }
+            (Self::Marks { .. } | Self::Permutation { .. }, Value::Sequence(bytes))
+                if bytes.is_empty() =>
+            {
+                None // a blank
+            }
+            (Self::Marks { n, most }, Value::Sequence(bytes)) => {
+                let fits = bytes.len() == *n && bytes.iter().all(|&b| usize::from(b) <= *most);
+                let expected = || format!("{n} numbers from 0 to {most}");
+                (!fits).then(|| form_fault(expected(), format!("{:?}", bytes.as_ref())))
+            }
+            (Self::Permutation { n }, Value::Sequence(bytes)) => {
+                let fits = bytes.len() == *n && is_permutation(bytes);
+                let expected = || format!("a permutation of {n} elements");
+                (!fits).then(|| form_fault(expected(), format!("{:?}", bytes.as_ref())))
+            }
+            (Self::Text { n_blanks }, Value::Text(text)) => {
+                let n_found = text.split(SEPARATOR).count();
+                let fits = n_found <= *n_blanks && text.len() <= MAX_TEXT_LEN;
+                let expected = || format!("at most {n_blanks} blanks and {MAX_TEXT_LEN} bytes");
+                let found = || format!("{n_found} blanks and {} bytes", text.len());
+                (!fits).then(|| form_fault(expected(), found()))
+            }
+            (Self::Unknown, _) => None,
+            (Self::Choice { .. }, _) => Some(misfit("chosen options", value)),
+            (Self::Marks { .. } | Self::Permutation { .. }, _) => Some(misfit("a sequence", value)),
+            (Self::Text { .. }, _) => Some(misfit("a text", value)),
+        }
     }
 }
 
@@ -30,12 +116,12 @@ pub(crate) fn check(
     id: AttemptId,
     attempt: &Attempt,
     paper: &Paper,
-    types: &ItemTypes,
+    forms: &Forms,
     differences: &mut Differences,
 ) {
     check_paper(id, attempt, paper, differences);
     for answer in &attempt.answers {
-        check_answer(id, answer, paper, types, differences);
+        check_answer(id, answer, paper, forms, differences);
     }
     let Some(ended) = &attempt.ended else {
         return; // reported by the log
@@ -75,7 +161,7 @@ fn check_answer(
     id: AttemptId,
     answer: &StoredAnswer,
     paper: &Paper,
-    types: &ItemTypes,
+    forms: &Forms,
     differences: &mut Differences,
 ) {
     let position = usize::try_from(answer.position).ok();
@@ -85,16 +171,9 @@ fn check_answer(
         let found = answer.position;
         return differences.push(DifferenceKind::PositionUnknown, place, expected, found);
     };
-    let is_choice = matches!(
-        types.0.get(&item.item_id),
-        Some(ItemType::SingleChoice | ItemType::MultipleChoice | ItemType::TrueFalse)
-    );
-    let fault = match &answer.response.value {
-        None => None,
-        Some(value) if is_choice => choice_fault(value, item.option_order.len()),
-        Some(value @ Value::Chosen(_)) => Some(misfit("no options", value)),
-        Some(_) => None, // such items have no rule: reported with the package
-    };
+    let form = forms.0.get(&item.item_id);
+    let value = answer.response.value.as_ref();
+    let fault = form.zip(value).and_then(|(form, value)| form.fault(value));
     if let Some((kind, expected, found)) = fault {
         let place = format_args!("{id} seq {}", answer.seq);
         differences.push(kind, place, expected, found);
@@ -104,19 +183,8 @@ fn check_answer(
 /// What is wrong, what should be, what is.
 type Fault = (DifferenceKind, String, String);
 
-fn choice_fault(value: &Value, n_options: usize) -> Option<Fault> {
-    let Value::Chosen(bits) = value else {
-        return Some(misfit("chosen options", value));
-    };
-    let is_beyond = u64::from(*bits) >> n_options.min(63) != 0;
-    is_beyond.then(|| {
-        let expected = format!("some of {n_options} options");
-        (
-            DifferenceKind::OptionUnknown,
-            expected,
-            format!("{bits:#b}"),
-        )
-    })
+fn form_fault(expected: String, found: String) -> Fault {
+    (DifferenceKind::ResponseForm, expected, found)
 }
 
 fn misfit(expected: &str, value: &Value) -> Fault {
@@ -138,7 +206,7 @@ mod tests {
     use proto::exam::v1::Response;
 
     use super::*;
-    use crate::test_exam::{check, chosen};
+    use crate::test_exam::{TestExam, check, chosen};
 
     #[test]
     fn a_flipped_answer_is_found() {
@@ -181,7 +249,7 @@ mod tests {
     fn a_response_that_does_not_fit_is_found() {
         for value in [Value::Text("A".to_owned()), Value::Sequence(vec![0].into())] {
             let response = Response { value: Some(value) };
-            let tamper = |exam: &mut crate::test_exam::TestExam| {
+            let tamper = |exam: &mut TestExam| {
                 exam.answered(7, 1, 1).response = Some(response);
             };
             check(tamper, &[D::ResponseKind, D::Chain]);
@@ -240,5 +308,51 @@ mod tests {
             |exam| exam.ended(5, 1).chain = Vec::new().into(),
             &[D::Chain],
         );
+    }
+
+    #[test]
+    fn responses_that_their_item_does_not_allow_are_found() {
+        let found = |item_id: u32, value: Value| {
+            let mut exam = TestExam::mixed();
+            let ids = exam.started(7, 1).item_ids.clone();
+            let position = ids.iter().position(|id| *id == item_id).unwrap();
+            exam.answered(7, 1, position + 2).response = Some(Response { value: Some(value) });
+            let kinds = exam.kinds();
+            assert!(kinds.contains(&D::Chain));
+            let fault = |kind: &&D| matches!(kind, D::ResponseForm | D::ResponseKind);
+            kinds.iter().find(fault).copied()
+        };
+        let sequence = |bytes: &[u8]| Value::Sequence(bytes.to_vec().into());
+        let text = |text: &str| Value::Text(text.to_owned());
+        let form = Some(D::ResponseForm);
+        let kind = Some(D::ResponseKind);
+        for (item_id, value, expected) in [
+            (21, sequence(&[2, 2, 2, 0]), None),
+            (21, sequence(&[]), None),
+            (21, sequence(&[2, 2, 2]), form),
+            (21, sequence(&[2, 2, 2, 3]), form),
+            (21, text("1222"), kind),
+            (22, sequence(&[3, 3, 3]), None),
+            (22, sequence(&[4, 0, 0]), form),
+            (22, Value::Chosen(1), kind),
+            (23, sequence(&[3, 2, 1, 0]), None),
+            (23, sequence(&[0, 0, 0, 0]), form),
+            (23, sequence(&[0, 1, 2]), form),
+            (24, text("không biết"), None),
+            (24, text("1\u{1f}2"), form),
+            (24, sequence(&[1]), kind),
+            (25, text(&"x".repeat(2_000)), None),
+            (25, text(&"x".repeat(2_001)), form),
+            (26, text("a\u{1f}b"), None),
+            (26, text("a\u{1f}b\u{1f}"), form),
+            (27, text("nhiều"), None),
+            (27, Value::Chosen(1), kind),
+        ] {
+            assert_eq!(
+                found(item_id, value.clone()),
+                expected,
+                "{item_id} {value:?}"
+            );
+        }
     }
 }

@@ -444,8 +444,8 @@ mod tests {
                 .collect();
             let id = hex::encode(crate::test_exam::person(7));
             let row = rows.iter().find(|row| row.get(2) == Some(&id)).unwrap();
-            let net: u64 = row[8].parse().unwrap();
-            exam.set_column(7, 8, &(net - ms).to_string());
+            let net: u64 = row[12].parse().unwrap();
+            exam.set_column(7, 12, &(net - ms).to_string());
         };
         check(
             |exam| {
@@ -506,7 +506,7 @@ mod tests {
         ended.ended_at_ms += 1_000;
         insert(exam, 10, 0, Kind::Ended(ended));
         let ended_at = exam.ended(7, 1).ended_at_ms.to_string();
-        exam.set_column(7, 9, &ended_at);
+        exam.set_column(7, 13, &ended_at);
     }
 
     #[test]
@@ -538,7 +538,7 @@ mod tests {
     #[test]
     fn forward_only_is_checked() {
         let mut exam = TestExam::new();
-        let rules = exam.exam.spec.as_mut().unwrap().rules.as_mut().unwrap();
+        let rules = exam.rules();
         rules.navigation = Navigation::ForwardOnly.into();
         exam.seal();
         // everybody answers 0, 0, 1, 2 …; person 3 goes back to clear position 1
@@ -549,7 +549,7 @@ mod tests {
     fn a_section_begins_when_its_time_has_come() {
         use proto::exam::v1::SectionTime;
         let timed = |exam: &mut TestExam| {
-            let rules = exam.exam.spec.as_mut().unwrap().rules.as_mut().unwrap();
+            let rules = exam.rules();
             rules.section_times = vec![SectionTime {
                 section: 0,
                 time_ms: 3_600_000,

@@ -28,8 +28,16 @@ pub enum DifferenceKind {
     Revision,
     /// A key that its item cannot have.
     KeyOptions,
-    /// An item of a type for which no scoring rule is written.
-    ItemType,
+    /// A ruling is not the next one, or does not name the one before it.
+    RulingChain,
+    /// A ruling says what it cannot say.
+    Ruling,
+    /// A ruling names other items than those whose keys changed.
+    RulingItems,
+    /// The version of a key is not the one that it should have, or no ruling names it.
+    KeyVersion,
+    /// A final result has no verdict of the exam's auditor, or names another result.
+    FinalVerdict,
     /// Partitions do not follow one another.
     LogOrder,
     /// Positions of a partition are not 1, 2, 3, …
@@ -86,8 +94,12 @@ pub enum DifferenceKind {
     OptionUnknown,
     /// The kind of response does not fit the item.
     ResponseKind,
+    /// A sequence or text that its item does not allow: a wrong length, no permutation, too many blanks.
+    ResponseForm,
     /// The head of the answer chain is not the recomputed one.
     Chain,
+    /// A control candidate's attempt has another outcome than it must have.
+    Control,
     /// A line at the top of `result.tsv` is wrong.
     ResultHeader,
     /// A person is missing in `result.tsv`.

@@ -300,7 +300,7 @@ impl Item {
 pub(crate) fn decode_blueprint(half: &PaperHalf) -> Result<Blueprint, Error> {
     let blueprint = Blueprint::decode(half.blueprint.as_ref());
     blueprint.map_err(|source| Error::Decode {
-        file: "the blueprint in paper.bin",
+        file: "the blueprint in paper.bin".to_owned(),
         source,
     })
 }
@@ -348,7 +348,7 @@ fn strata(blueprint: &Blueprint) -> impl Iterator<Item = (usize, &Stratum)> {
     sections.flat_map(|(index, section)| section.strata.iter().map(move |stratum| (index, stratum)))
 }
 
-fn belongs(item: &PaperItem, stratum: &Stratum) -> bool {
+pub(crate) fn belongs(item: &PaperItem, stratum: &Stratum) -> bool {
     item.topic == stratum.topic && (stratum.any_band || item.band == stratum.band)
 }
 
@@ -481,7 +481,7 @@ mod tests {
     fn blueprint(sections: Vec<Section>) -> Blueprint {
         Blueprint {
             sections,
-            window: None,
+            ..Blueprint::default()
         }
     }
 

@@ -11,7 +11,7 @@ pub enum Error {
     #[error("read {file}")]
     Read {
         /// Name in the archive.
-        file: &'static str,
+        file: String,
         /// What the system said.
         source: io::Error,
     },
@@ -19,7 +19,7 @@ pub enum Error {
     #[error("decode {file}")]
     Decode {
         /// Name in the archive.
-        file: &'static str,
+        file: String,
         /// What the decoder said.
         source: prost::DecodeError,
     },
@@ -42,6 +42,12 @@ pub enum Error {
     Slip {
         /// What is wrong with it.
         what: &'static str,
+    },
+    /// A verdict is not signed, or not accepted.
+    #[error("accept the verdict: {what}")]
+    Verdict {
+        /// What stands against it.
+        what: String,
     },
     /// The blueprint cannot be filled, not even by a repaired paper.
     #[error("draw a paper: no fitting item is left in stratum {stratum}")]

@@ -12,14 +12,21 @@ mod archive;
 mod course;
 mod log;
 mod package;
+mod ruling;
 
 mod answer;
 mod attempt;
 mod draw;
-mod rank;
-mod result;
 mod score;
 
+mod board;
+mod control;
+mod rank;
+mod result;
+mod scorer;
+mod standings;
+
+mod signature;
 mod slip;
 
 #[cfg(test)]
@@ -28,20 +35,20 @@ mod test_exam;
 use std::path::Path;
 
 pub use archive::{Archive, StoredAnswer};
+pub use board::{BoardPlace, BoardRow, Boards, Scope};
 pub use difference::{Difference, DifferenceKind};
 pub use draw::{DrawnItem, Paper, rebuild_paper};
 pub use error::Error;
-use proto::exam::v1::EndedBy;
+pub use scorer::{AttemptScore, Scorer};
+pub use signature::{check_verdict, sign_verdict};
 pub use slip::Slip;
 pub use verdict::Verdict;
 
 use crate::{
-    archive::{Attempt, AttemptId},
-    attempt::ItemTypes,
-    difference::Differences,
-    draw::Plan,
-    rank::{Ranking, Standing, ranked},
+    rank::{Ranking, ranked},
+    ruling::Decisions,
     score::Marking,
+    standings::Standings,
 };
 
 /// Reads an archive folder and verifies it.
@@ -52,90 +59,65 @@ pub fn verify_folder(dir: &Path) -> Result<Verdict, Error> {
     verify(&Archive::read(dir)?)
 }
 
-/// Verifies an archive: hashes, log, every paper, every answer chain, scores, ranks, result file.
+/// Verifies an archive: hashes, rulings, log, every paper, every answer chain, scores, ranks, result file.
 ///
 /// # Errors
 /// [`Error::Invalid`], [`Error::Decode`] and [`Error::Infeasible`] for packages and rules that the
 /// formats do not allow. All else that is wrong stands in the verdict.
 pub fn verify(archive: &Archive) -> Result<Verdict, Error> {
+    Ok(examine(archive)?.0)
+}
+
+/// Writes the result file from the log, as it should be.
+///
+/// # Errors
+/// Those of [`verify`].
+pub fn write_result(archive: &Archive) -> Result<String, Error> {
+    Ok(examine(archive)?.1)
+}
+
+/// Returns the verdict and the result file as it should be.
+fn examine(archive: &Archive) -> Result<(Verdict, String), Error> {
     let mut differences = archive.log_differences.clone();
     package::check(archive, &mut differences)?;
+    ruling::check(archive, &mut differences);
 
-    let ranking = Ranking::new(&archive.rules)?;
-    let marking = Marking::new(&archive.paper_half, &archive.key_half)?;
-    let (standings, n_papers_rebuilt) = standings(archive, &marking, &mut differences)?;
-    let rows = ranked(&ranking, standings);
-    let own = result::render(archive, &ranking, marking.quanta_per_point, &rows)?;
+    let decisions = Decisions::new(archive);
+    let quantity = decisions.prediction.as_ref().map(|known| known.quantity);
+    let ranking = Ranking::new(&archive.rules, quantity)?;
+    let marking = Marking::new(&archive.paper_half, &archive.key().half, &archive.rules)?;
+    let standings = Standings::new(archive, &marking, &decisions, &mut differences)?;
+    let (n_excluded, n_papers) = (standings.n_excluded, standings.n_papers);
+    let n_control_attempts = standings.n_control_attempts;
+    let rows = ranked(&ranking, standings.ranked);
+    let own = result::Page {
+        archive,
+        ranking: &ranking,
+        marking: &marking,
+        decisions: &decisions,
+        n_excluded,
+    };
+    let own = own.render(&rows)?;
     result::compare(&own, &archive.result, &mut differences);
 
-    Ok(Verdict {
+    let verdict = Verdict {
         n_events: archive.totals.n_events,
         n_attempts: archive.totals.n_attempts,
         n_answers: archive.totals.n_answers,
         n_persons: archive.totals.n_persons,
-        n_papers_rebuilt,
+        n_papers_rebuilt: n_papers,
+        n_control_attempts,
         result_hash: *blake3::hash(own.as_bytes()).as_bytes(),
         differences: differences.kept,
         n_differences: differences.n_found,
-    })
-}
-
-/// Redraws, checks and scores every attempt; returns the ended ones and the number of papers.
-fn standings(
-    archive: &Archive,
-    marking: &Marking,
-    differences: &mut Differences,
-) -> Result<(Vec<Standing>, u64), Error> {
-    let exam_id = &archive.spec.exam_id;
-    let plan = Plan::new(&archive.paper_half, &archive.secret, exam_id)?;
-    let types = ItemTypes::new(&archive.paper_half);
-    let mut standings = Vec::new();
-    let mut n_papers = 0;
-    for (id, attempt) in archive.attempts() {
-        let paper = match plan.draw(&id.candidate, id.attempt) {
-            Ok(paper) => paper,
-            Err(error) => {
-                differences.push(DifferenceKind::PaperInfeasible, id, "a paper", error);
-                continue;
-            }
-        };
-        n_papers += 1;
-        attempt::check(exam_id, id, attempt, &paper, &types, differences);
-        standings.extend(standing(id, attempt, &paper, marking));
-    }
-    Ok((standings, n_papers))
-}
-
-/// Returns what is ranked of an attempt; none if it has not ended or does not count.
-fn standing(
-    id: AttemptId,
-    attempt: &Attempt,
-    paper: &Paper,
-    marking: &Marking,
-) -> Option<Standing> {
-    let ended = attempt.ended.as_ref().filter(|_| !attempt.course.voided)?;
-    Some(Standing {
-        candidate: id.candidate,
-        attempt: id.attempt,
-        area: attempt.started.area.clone(),
-        score: marking.score(paper, attempt.last_answers().into_values()),
-        net_time_ms: ended
-            .ended_at_ms
-            .saturating_sub(attempt.started_at_ms)
-            .saturating_sub(attempt.course.idle_ms),
-        submitted_at_ms: ended.ended_at_ms,
-        ended_by: match ended.by() {
-            EndedBy::Unspecified => "unspecified", // reported by the log
-            EndedBy::Candidate => "candidate",
-            EndedBy::Deadline => "deadline",
-            EndedBy::Organizer => "organizer",
-        },
-        form_code: paper.form_code,
-    })
+    };
+    Ok((verdict, own))
 }
 
 #[cfg(test)]
 mod tests {
+    use proto::exam::v1::{PredictionRuling, RankingKey, ruling::Kind};
+
     use super::*;
     use crate::test_exam::TestExam;
 
@@ -161,14 +143,14 @@ mod tests {
         let result = TestExam::new().result;
         let rows: Vec<Vec<&str>> = result
             .lines()
-            .skip(9)
+            .skip(13)
             .map(|row| row.split('\t').collect())
             .collect();
         let last: Vec<(&str, &str)> = rows[9..].iter().map(|row| (row[0], row[1])).collect();
         assert_eq!(last, [("10", "5"), ("10", "6"), ("10", "5")]);
-        assert!(rows.iter().any(|row| row[4] == "2"), "{rows:?}");
+        assert!(rows.iter().any(|row| row[6] == "2"), "{rows:?}");
         assert!(
-            rows.iter().any(|row| row[4] == "1" && row[5] != "0.00"),
+            rows.iter().any(|row| row[6] == "1" && row[7] != "0.00"),
             "{rows:?}"
         );
     }
@@ -180,7 +162,7 @@ mod tests {
         exam.result = exam
             .result
             .lines()
-            .take(9)
+            .take(13)
             .map(|line| format!("{line}\n"))
             .collect();
         exam.set_header("persons", "0");
@@ -226,12 +208,76 @@ mod tests {
     fn rules_that_nobody_knows_are_refused() {
         let refused = |change: fn(&mut proto::exam::v1::ExamRules)| {
             let mut exam = TestExam::new();
-            change(exam.exam.spec.as_mut().unwrap().rules.as_mut().unwrap());
+            change(exam.rules());
             let error = exam.verify().unwrap_err();
             assert!(matches!(error, Error::Invalid { .. }), "{error}");
         };
         refused(|rules| rules.ranking = vec![77]);
         refused(|rules| rules.counted_attempt = 77);
         refused(|rules| rules.score_decimals = 5);
+    }
+
+    /// Returns a column of the rows of a result, with the person's number.
+    fn column(result: &str, column: usize) -> Vec<(u8, &str)> {
+        fn field(row: &str, index: usize) -> &str {
+            row.split('\t').nth(index).unwrap()
+        }
+        let person = |row| u8::from_str_radix(&field(row, 2)[..2], 16).unwrap() - 1;
+        let rows = result.lines().skip(13);
+        rows.map(|row| (person(row), field(row, column))).collect()
+    }
+
+    #[test]
+    fn an_exam_of_every_type_is_right() {
+        let exam = TestExam::mixed();
+        assert_eq!(exam.verify().unwrap().differences, []);
+        // 10^4 * lcm(2, 3, 1 of multiple choices; 100, 3, 4, 4 of cluster, matching, ordering, cloze)
+        assert!(
+            exam.result.contains("\nquanta_per_point\t3000000\n"),
+            "{}",
+            exam.result
+        );
+        for (n, prediction) in column(&exam.result, 11) {
+            let expected = match n {
+                4 | 5 | 8 => "-".to_owned(), // answered nothing
+                _ => (u32::from(n) * 100).to_string(),
+            };
+            assert_eq!(prediction, expected);
+        }
+    }
+
+    #[test]
+    fn the_nearest_prediction_wins_once_the_quantity_is_known() {
+        let mut exam = TestExam::mixed();
+        exam.rules().ranking = vec![RankingKey::PredictionNotAbove.into()];
+        exam.write_result();
+        assert!(column(&exam.result, 0).iter().all(|(_, rank)| *rank == "1"));
+        exam.decide(Kind::Prediction(PredictionRuling {
+            quantity: 650,
+            definition: "người".to_owned(),
+        }));
+        exam.write_result();
+        let order = [
+            (6, "1"),
+            (3, "2"),
+            (2, "3"),
+            (1, "4"),
+            (0, "5"),
+            (7, "6"),
+            (9, "7"),
+            (10, "8"),
+            (11, "9"),
+        ];
+        let found = column(&exam.result, 0);
+        assert_eq!(found[..9], order);
+        assert_eq!(found[9..], [(4, "10"), (5, "10"), (8, "10")]);
+        assert!(exam.verify().unwrap().ok());
+    }
+
+    #[test]
+    fn another_prediction_than_the_answer_is_found() {
+        let mut exam = TestExam::mixed();
+        exam.set_column(7, 11, "701");
+        assert_eq!(exam.kinds(), [DifferenceKind::Row]);
     }
 }

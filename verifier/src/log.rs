@@ -13,11 +13,12 @@ use proto::exam::v1::{
 use crate::{
     DifferenceKind, Error,
     archive::{Attempt, AttemptId, StoredAnswer},
+    control::Controls,
     course::{Course, Timetable},
     difference::Differences,
 };
 
-/// How much the log holds.
+/// How much the log holds, control candidates left out of all but the events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LogTotals {
     pub(crate) n_events: u64,
@@ -33,8 +34,9 @@ pub(crate) struct LogFold<'a> {
     n_partitions: u32,
     /// The partition of the entry before.
     partition: u32,
+    controls: &'a Controls,
     /// Position before, by partition.
-    positions: HashMap<u32, u64>,
+    pub(crate) positions: HashMap<u32, u64>,
     persons: HashMap<[u8; 16], Person>,
     pub(crate) attempts: HashMap<AttemptId, Attempt>,
     pub(crate) totals: LogTotals,
@@ -79,6 +81,7 @@ impl<'a> LogFold<'a> {
         rules: &'a ExamRules,
         table: Timetable<'a>,
         n_partitions: u32,
+        controls: &'a Controls,
     ) -> Result<Self, Error> {
         if n_partitions == 0 {
             return Err(Error::invalid("number of partitions", n_partitions));
@@ -87,6 +90,7 @@ impl<'a> LogFold<'a> {
             rules,
             table,
             n_partitions,
+            controls,
             partition: 0,
             positions: HashMap::new(),
             persons: HashMap::new(),
@@ -129,8 +133,10 @@ impl<'a> LogFold<'a> {
 
     /// Checks what can be checked only at the end.
     pub(crate) fn finish(&mut self) {
-        self.totals.n_attempts = as_u64(self.attempts.len());
-        self.totals.n_persons = as_u64(self.persons.len());
+        let is_person = |candidate: &[u8; 16]| self.controls.number(candidate).is_none();
+        let attempts = self.attempts.keys().filter(|id| is_person(&id.candidate));
+        self.totals.n_attempts = as_u64(attempts.count());
+        self.totals.n_persons = as_u64(self.persons.keys().filter(|id| is_person(id)).count());
         let running = self.attempts.iter().filter(|(_, a)| a.ended.is_none());
         let mut ids: Vec<AttemptId> = running.map(|(id, _)| *id).collect();
         ids.sort_unstable();
@@ -333,7 +339,8 @@ impl<'a> LogFold<'a> {
     }
 
     fn answer(&mut self, place: Place, epoch: u32, at_ms: u64, answered: Answered) {
-        self.totals.n_answers += 1;
+        let is_person = self.controls.number(&place.id.candidate).is_none();
+        self.totals.n_answers += u64::from(is_person);
         let Some(attempt) = running(&mut self.attempts, &mut self.differences, place) else {
             return;
         };
@@ -483,10 +490,6 @@ mod tests {
 
     use super::*;
     use crate::test_exam::{TestExam, check, chosen, person};
-
-    fn rules(exam: &mut TestExam) -> &mut ExamRules {
-        exam.exam.spec.as_mut().unwrap().rules.as_mut().unwrap()
-    }
 
     /// Inserts a copy of an event right behind it and changes the copy.
     fn repeat(exam: &mut TestExam, index: usize, change: impl FnOnce(&mut Event)) {
@@ -643,10 +646,10 @@ mod tests {
 
     #[test]
     fn attempts_over_the_limits_are_found() {
-        check(|exam| rules(exam).attempts_in_all = 1, &[D::AttemptLimit]);
-        check(|exam| rules(exam).attempts_in_all = 0, &[]);
+        check(|exam| exam.rules().attempts_in_all = 1, &[D::AttemptLimit]);
+        check(|exam| exam.rules().attempts_in_all = 0, &[]);
         let in_one_round = |exam: &mut TestExam, limit| {
-            let rules = rules(exam);
+            let rules = exam.rules();
             rules.attempts_per_round = limit;
             rules.rounds[1].opens_at_ms = 9_000_000;
             rules.rounds[1].closes_at_ms = 9_000_000;
@@ -654,6 +657,7 @@ mod tests {
             for n in [0, 3, 6, 9] {
                 exam.started(n, 2).round = 1;
             }
+            exam.write_result();
         };
         check(|exam| in_one_round(exam, 1), &[D::AttemptLimit]);
         check(|exam| in_one_round(exam, 2), &[]);
@@ -664,10 +668,13 @@ mod tests {
     fn a_start_outside_its_round_is_found() {
         let kinds = [D::RoundWindow];
         check(|exam| exam.started(9, 2).round = 3, &kinds);
-        check(|exam| rules(exam).rounds[0].opens_at_ms = 1_000_001, &kinds);
-        check(|exam| rules(exam).rounds[0].closes_at_ms = 1_011_001, &[]);
         check(
-            |exam| rules(exam).rounds[0].closes_at_ms = 1_011_000,
+            |exam| exam.rules().rounds[0].opens_at_ms = 1_000_001,
+            &kinds,
+        );
+        check(|exam| exam.rules().rounds[0].closes_at_ms = 1_011_001, &[]);
+        check(
+            |exam| exam.rules().rounds[0].closes_at_ms = 1_011_000,
             &kinds,
         );
     }
@@ -704,7 +711,7 @@ mod tests {
         for (made_ms, kinds) in [(0, &[][..]), (1, &[D::LateAnswer])] {
             check(
                 |exam| {
-                    rules(exam).late_sync_ms = 60_000;
+                    exam.rules().late_sync_ms = 60_000;
                     answer_at(exam, 60_000);
                     flag(exam, Lateness::LateSync, made_ms);
                 },

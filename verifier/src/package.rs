@@ -8,66 +8,69 @@ use proto::{
     key::v1::ItemKey,
 };
 
-use crate::{Archive, DifferenceKind, Error, difference::Differences};
+use crate::{
+    Archive, DifferenceKind, Error,
+    archive::KeyFile,
+    difference::Differences,
+    score::{item::blanks, sequence::is_permutation},
+};
 
-/// Checks hashes, names and keys.
+/// An item weighs at most so many percent.
+const MAX_WEIGHT_PERCENT: u32 = 1_000;
+
+/// Checks hashes, names and keys, of every version of the key half.
 pub(crate) fn check(archive: &Archive, differences: &mut Differences) -> Result<(), Error> {
-    if archive.key_half.format != 1 {
-        return Err(Error::invalid(
-            "format of the key half",
-            archive.key_half.format,
-        ));
+    for key in &archive.keys {
+        if key.half.format != 1 {
+            return Err(Error::invalid("format of the key half", key.half.format));
+        }
     }
     check_hashes(archive, differences);
     check_names(archive, differences);
-    check_keys(archive, differences);
+    check_items(archive, differences);
+    for key in &archive.keys {
+        check_keys(archive, key, differences);
+    }
     Ok(())
 }
 
 fn check_hashes(archive: &Archive, differences: &mut Differences) {
-    let commitment = blake3::hash(&archive.secret);
     let exam = &archive.exam;
-    for (kind, place, computed, named) in [
+    let commitment = *blake3::hash(&archive.secret).as_bytes();
+    let first = &archive.keys[0];
+    for (kind, computed, named) in [
         (
             DifferenceKind::PaperHash,
-            "exam.bin",
             &archive.paper_hash,
             &exam.paper_hash,
         ),
-        (
-            DifferenceKind::KeyHash,
-            "exam.bin",
-            &archive.key_hash,
-            &exam.key_hash,
-        ),
-        (
-            DifferenceKind::KeyNamesPaper,
-            "key.bin",
-            &archive.paper_hash,
-            &archive.key_half.paper_hash,
-        ),
+        (DifferenceKind::KeyHash, &first.hash, &exam.key_hash),
         (
             DifferenceKind::SecretCommitment,
-            "exam.bin",
-            commitment.as_bytes(),
+            &commitment,
             &exam.secret_commitment,
         ),
     ] {
-        differences.compare_bytes(kind, place, computed, named);
+        differences.compare_bytes(kind, "exam.bin", computed, named);
+    }
+    let kind = DifferenceKind::KeyVersion;
+    differences.compare(kind, &first.name, 1, first.half.key_version);
+    for key in &archive.keys {
+        let kind = DifferenceKind::KeyNamesPaper;
+        differences.compare_bytes(kind, &key.name, &archive.paper_hash, &key.half.paper_hash);
     }
 }
 
 fn check_names(archive: &Archive, differences: &mut Differences) {
-    let (paper, key, spec) = (&archive.paper_half, &archive.key_half, &archive.spec);
+    let (paper, spec) = (&archive.paper_half, &archive.spec);
     let kind = DifferenceKind::Identity;
     differences.compare(kind, "exam id in paper.bin", &spec.exam_id, &paper.exam_id);
-    differences.compare(kind, "exam id in key.bin", &spec.exam_id, &key.exam_id);
-    differences.compare(
-        kind,
-        "release in paper.bin",
-        spec.release_no,
-        paper.release_no,
-    );
+    for key in &archive.keys {
+        let place = format_args!("exam id in {}", key.name);
+        differences.compare(kind, place, &spec.exam_id, &key.half.exam_id);
+    }
+    let place = "release in paper.bin";
+    differences.compare(kind, place, spec.release_no, paper.release_no);
     let state = archive.exam.state();
     if state != ExamState::Closed {
         let (expected, found) = (ExamState::Closed.as_str_name(), state.as_str_name());
@@ -75,58 +78,99 @@ fn check_names(archive: &Archive, differences: &mut Differences) {
     }
 }
 
+fn check_items(archive: &Archive, differences: &mut Differences) {
+    let items = &archive.paper_half.items;
+    if !items.is_sorted_by(|a, b| a.item_id < b.item_id) {
+        let ids: Vec<u32> = items.iter().map(|item| item.item_id).collect();
+        let kind = DifferenceKind::KeyItems;
+        differences.push(kind, "paper.bin", "rising item numbers", format!("{ids:?}"));
+    }
+}
+
 /// Both halves have the same items by rising number, so they can be read side by side.
-fn check_keys(archive: &Archive, differences: &mut Differences) {
-    let (items, keys) = (&archive.paper_half.items, &archive.key_half.keys);
+fn check_keys(archive: &Archive, key: &KeyFile, differences: &mut Differences) {
+    let (items, keys) = (&archive.paper_half.items, &key.half.keys);
     let item_ids: Vec<u32> = items.iter().map(|item| item.item_id).collect();
     let key_ids: Vec<u32> = keys.iter().map(|key| key.item_id).collect();
-    if !item_ids.is_sorted_by(|a, b| a < b) {
-        let found = format!("{item_ids:?}");
-        differences.push(
-            DifferenceKind::KeyItems,
-            "paper.bin",
-            "rising item numbers",
-            found,
-        );
-    }
     if item_ids != key_ids {
         let (expected, found) = (format!("{item_ids:?}"), format!("{key_ids:?}"));
-        return differences.push(DifferenceKind::KeyItems, "key.bin", expected, found);
+        return differences.push(DifferenceKind::KeyItems, &key.name, expected, found);
     }
-    for (item, key) in items.iter().zip(keys) {
-        let place = format!("item {}", item.item_id);
-        differences.compare_bytes(
-            DifferenceKind::Revision,
-            &place,
-            &item.revision,
-            &key.revision,
-        );
-        check_key(&place, item, key, differences);
+    for (item, own) in items.iter().zip(keys) {
+        let place = format!("{}, item {}", key.name, item.item_id);
+        let kind = DifferenceKind::Revision;
+        differences.compare_bytes(kind, &place, &item.revision, &own.revision);
+        check_key(&place, item, own, differences);
     }
 }
 
 fn check_key(place: &str, item: &PaperItem, key: &ItemKey, differences: &mut Differences) {
-    let n_right = key.right_options.count_ones();
-    let all_exist = u64::from(key.right_options) >> item.options.len().min(63) == 0;
-    let is_possible = match item.r#type() {
-        ItemType::SingleChoice | ItemType::TrueFalse => n_right == 1,
-        ItemType::MultipleChoice => n_right >= 1,
-        ItemType::Prediction => true, // never scored
-        other => {
-            let found = other.as_str_name();
-            return differences.push(DifferenceKind::ItemType, place, "a scoring rule", found);
-        }
-    };
-    if !(is_possible && all_exist) {
-        let expected = format!("a key of a {}", item.r#type().as_str_name());
-        let found = format!("{:#b} of {} options", key.right_options, item.options.len());
-        differences.push(DifferenceKind::KeyOptions, place, expected, found);
+    let kind = DifferenceKind::KeyOptions;
+    if key.weight_percent > MAX_WEIGHT_PERCENT {
+        let expected = format!("at most {MAX_WEIGHT_PERCENT} percent");
+        differences.push(kind, place, expected, key.weight_percent);
     }
+    if !is_possible(item, key) {
+        let expected = format!("a key of a {}", item.r#type().as_str_name());
+        let found = format!(
+            "{:#b}, {} more sets, {} sequences, {} blanks; item of {} options",
+            key.right_options,
+            key.accepted.len(),
+            key.sequences.len(),
+            key.blanks.len(),
+            item.options.len()
+        );
+        differences.push(kind, place, expected, found);
+    }
+}
+
+/// Tells whether an item can have a key at all.
+fn is_possible(item: &PaperItem, key: &ItemKey) -> bool {
+    let n = item.options.len();
+    let exist = |set: u32| u64::from(set) >> n.min(63) == 0;
+    let all_exist = exist(key.right_options) && key.accepted.iter().all(|set| exist(*set));
+    let item_type = item.r#type();
+    let is_of_n = |sequence: &&[u8]| sequence.len() == n;
+    let mut sequences = key.sequences.iter().map(AsRef::as_ref);
+    match item_type {
+        ItemType::SingleChoice | ItemType::TrueFalse => {
+            let are_single = key.accepted.iter().all(|set| set.count_ones() == 1);
+            all_exist && key.right_options != 0 && are_single
+        }
+        ItemType::MultipleChoice => {
+            all_exist && key.right_options != 0 && !key.accepted.contains(&0)
+        }
+        ItemType::Cluster => all_exist && n > 0,
+        ItemType::Matching => {
+            let n_targets = item.targets.len();
+            let is_key = |sequence: &[u8]| {
+                is_of_n(&sequence)
+                    && sequence
+                        .iter()
+                        .all(|&target| usize::from(target) < n_targets)
+            };
+            n > 0 && !key.sequences.is_empty() && sequences.all(is_key)
+        }
+        ItemType::Ordering => {
+            let is_key = |sequence: &[u8]| is_of_n(&sequence) && is_permutation(sequence);
+            n > 1 && !key.sequences.is_empty() && sequences.all(is_key)
+        }
+        ItemType::Numeric | ItemType::ShortText => is_text_key(1, item_type, key),
+        ItemType::Cloze => item.n_blanks > 0 && is_text_key(item.n_blanks as usize, item_type, key),
+        ItemType::Prediction => true, // never scored
+        ItemType::Unspecified => false,
+    }
+}
+
+fn is_text_key(n_blanks: usize, item_type: ItemType, key: &ItemKey) -> bool {
+    let all_accept = key.blanks.iter().all(|blank| !blank.accepted.is_empty());
+    key.blanks.len() == n_blanks && all_accept && blanks(item_type, key).is_some()
 }
 
 #[cfg(test)]
 mod tests {
     use DifferenceKind as D;
+    use proto::key::v1::BlankKey;
 
     use super::*;
     use crate::test_exam::{TestExam, check};
@@ -163,7 +207,8 @@ mod tests {
     fn one_changed_letter_of_a_half_is_found() {
         let kinds = [D::PaperHash, D::KeyNamesPaper];
         check(|exam| exam.paper.items[0].text.push('!'), &kinds);
-        check(|exam| exam.key.key_version = 2, &[D::KeyHash]);
+        let kinds = [D::KeyHash, D::KeyVersion, D::ResultHeader];
+        check(|exam| exam.key.key_version = 2, &kinds);
     }
 
     #[test]
@@ -236,19 +281,70 @@ mod tests {
             exam.seal();
             exam.kinds().contains(&D::KeyOptions)
         };
-        assert!(found(0, 0b11), "two right ones in a single choice");
+        assert!(!found(0, 0b11), "either is right in a single choice");
         assert!(found(0, 0b1_0000), "an option that does not exist");
         assert!(found(6, 0), "true/false without a key");
         assert!(found(11, 0), "nothing right in a multiple choice");
         assert!(!found(11, 0b1_1111), "all right in a multiple choice");
     }
 
-    #[test]
-    fn types_without_a_rule_are_found() {
+    /// Gives item 1 another type and key, and tells whether the key is found to be impossible.
+    fn is_impossible(
+        item_type: ItemType,
+        change: impl FnOnce(&mut PaperItem, &mut ItemKey),
+    ) -> bool {
         let mut exam = TestExam::new();
-        exam.paper.items[0].r#type = ItemType::Ordering.into();
+        let (item, key) = (&mut exam.paper.items[0], &mut exam.key.keys[0]);
+        item.r#type = item_type.into();
+        change(item, key);
         exam.seal();
-        assert!(exam.kinds().contains(&D::ItemType));
+        exam.kinds().contains(&D::KeyOptions)
+    }
+
+    #[test]
+    fn impossible_sequences_are_found() {
+        let keys = |item_type, sequences: &[&[u8]]| {
+            is_impossible(item_type, |item, key| {
+                item.targets = item.options[..3].to_vec();
+                key.sequences = sequences.iter().map(|s| s.to_vec().into()).collect();
+            })
+        };
+        assert!(!keys(ItemType::Ordering, &[&[3, 1, 0, 2]]));
+        assert!(keys(ItemType::Ordering, &[]));
+        assert!(keys(ItemType::Ordering, &[&[3, 1, 0, 2], &[3, 1, 0]]));
+        assert!(keys(ItemType::Ordering, &[&[3, 1, 0, 0]]));
+        assert!(!keys(ItemType::Matching, &[&[2, 2, 0, 1]]));
+        assert!(
+            keys(ItemType::Matching, &[&[3, 2, 0, 1]]),
+            "there are three targets"
+        );
+        assert!(keys(ItemType::Matching, &[&[2, 2, 0]]));
+    }
+
+    #[test]
+    fn impossible_blanks_are_found() {
+        let blank = |accepted: &[&str]| BlankKey {
+            accepted: accepted.iter().map(|&text| text.to_owned()).collect(),
+            ..BlankKey::default()
+        };
+        let keys = |item_type, n_blanks, blanks: Vec<BlankKey>| {
+            is_impossible(item_type, |item, key| {
+                item.n_blanks = n_blanks;
+                key.blanks = blanks;
+            })
+        };
+        assert!(!keys(ItemType::Numeric, 0, vec![blank(&["12.5"])]));
+        assert!(keys(ItemType::Numeric, 0, vec![blank(&["12,5"])]));
+        assert!(keys(ItemType::Numeric, 0, vec![]));
+        assert!(!keys(ItemType::ShortText, 0, vec![blank(&["Huế"])]));
+        assert!(keys(ItemType::ShortText, 0, vec![blank(&["Huế", " "])]));
+        assert!(keys(ItemType::ShortText, 0, vec![blank(&[])]));
+        assert!(!keys(
+            ItemType::Cloze,
+            2,
+            vec![blank(&["a"]), blank(&["b"])]
+        ));
+        assert!(keys(ItemType::Cloze, 3, vec![blank(&["a"]), blank(&["b"])]));
     }
 
     #[test]

@@ -3,7 +3,10 @@
 //! Invariant: a rank is 1 plus the number of persons with a strictly better tuple (1, 2, 2, 4).
 //! Start at [`ranked`]. Source: `docs/FORMATS.md`, section 5.
 
-use std::{cmp::Ordering, collections::HashMap};
+use std::{
+    cmp::{Ordering, Reverse},
+    collections::HashMap,
+};
 
 use proto::exam::v1::{CountedAttempt, ExamRules, RankingKey};
 
@@ -15,7 +18,11 @@ pub(crate) struct Standing {
     pub(crate) candidate: [u8; 16],
     pub(crate) attempt: u32,
     pub(crate) area: String,
+    /// 0 for none.
+    pub(crate) unit: u32,
+    pub(crate) round: u32,
     pub(crate) score: Score,
+    pub(crate) prediction: Option<u32>,
     pub(crate) net_time_ms: u64,
     pub(crate) submitted_at_ms: u64,
     pub(crate) ended_by: &'static str,
@@ -34,10 +41,12 @@ pub(crate) struct Row {
 pub(crate) struct Ranking {
     pub(crate) keys: Vec<RankingKey>,
     pub(crate) counted: CountedAttempt,
+    /// What predictions are compared with; none until it is known.
+    pub(crate) quantity: Option<u64>,
 }
 
 impl Ranking {
-    pub(crate) fn new(rules: &ExamRules) -> Result<Self, Error> {
+    pub(crate) fn new(rules: &ExamRules, quantity: Option<u64>) -> Result<Self, Error> {
         let known = |&key: &i32| match RankingKey::try_from(key) {
             Err(_) | Ok(RankingKey::Unspecified) => Err(Error::invalid("ranking key", key)),
             Ok(key) => Ok(key),
@@ -47,6 +56,7 @@ impl Ranking {
             keys: rules.ranking.iter().map(known).collect::<Result<_, _>>()?,
             counted: CountedAttempt::try_from(counted)
                 .map_err(|_| Error::invalid("counted attempt", counted))?,
+            quantity,
         })
     }
 
@@ -59,10 +69,31 @@ impl Ranking {
             RankingKey::NetTime => a.net_time_ms.cmp(&b.net_time_ms),
             RankingKey::SubmittedAt => a.submitted_at_ms.cmp(&b.submitted_at_ms),
             RankingKey::FewestAttempts => a.attempt.cmp(&b.attempt),
-            RankingKey::Prediction | RankingKey::PredictionNotAbove => Ordering::Equal,
+            RankingKey::Prediction => self.distance(a).cmp(&self.distance(b)),
+            RankingKey::PredictionNotAbove => {
+                let key = |standing| (self.is_above(standing), self.distance(standing));
+                key(a).cmp(&key(b))
+            }
         };
         let orders = self.keys.iter().map(by_key);
         orders.fold(Ordering::Equal, Ordering::then)
+    }
+
+    /// Returns how far a prediction is from the quantity; no prediction is farthest, and all are alike until it is known.
+    fn distance(&self, standing: &Standing) -> u128 {
+        match (self.quantity, standing.prediction) {
+            (None, _) => 0,
+            (Some(_), None) => u128::MAX,
+            (Some(quantity), Some(prediction)) => quantity.abs_diff(prediction.into()).into(),
+        }
+    }
+
+    fn is_above(&self, standing: &Standing) -> bool {
+        match (self.quantity, standing.prediction) {
+            (None, _) => false,
+            (Some(_), None) => true, // and farthest
+            (Some(quantity), Some(prediction)) => u64::from(prediction) > quantity,
+        }
     }
 
     /// Compares two attempts of one person: less is the one that counts.
@@ -71,19 +102,15 @@ impl Ranking {
             CountedAttempt::Unspecified | CountedAttempt::Best => {
                 self.compare(a, b).then(a.attempt.cmp(&b.attempt))
             }
-            CountedAttempt::Last => b.attempt.cmp(&a.attempt),
+            CountedAttempt::Last => Reverse(a.attempt).cmp(&Reverse(b.attempt)),
             CountedAttempt::First => a.attempt.cmp(&b.attempt),
         }
     }
 }
 
 /// Returns one row a person, by rank, then candidate.
-pub(crate) fn ranked(ranking: &Ranking, attempts: Vec<Standing>) -> Vec<Row> {
-    let mut persons = counted(ranking, attempts);
-    let by_rank =
-        |a: &Standing, b: &Standing| ranking.compare(a, b).then(a.candidate.cmp(&b.candidate));
-    persons.sort_unstable_by(by_rank);
-
+pub(crate) fn ranked(ranking: &Ranking, attempts: impl IntoIterator<Item = Standing>) -> Vec<Row> {
+    let persons = in_order(ranking, counted(ranking, attempts));
     let mut country = Ladder::default();
     let mut areas: HashMap<String, Ladder> = HashMap::new();
     let mut rows: Vec<Row> = Vec::with_capacity(persons.len());
@@ -101,8 +128,26 @@ pub(crate) fn ranked(ranking: &Ranking, attempts: Vec<Standing>) -> Vec<Row> {
     rows
 }
 
+/// Returns the counted attempts that lie in a scope with their ranks in it, by rank, then candidate.
+pub(crate) fn ranked_in(
+    ranking: &Ranking,
+    attempts: impl IntoIterator<Item = Standing>,
+    is_inside: impl Fn(&Standing) -> bool,
+) -> Vec<(u64, Standing)> {
+    let mut persons = counted(ranking, attempts);
+    persons.retain(is_inside);
+    let mut ladder = Ladder::default();
+    let mut placed: Vec<(u64, Standing)> = Vec::with_capacity(persons.len());
+    for standing in in_order(ranking, persons) {
+        let is_tie = |before: usize| ranking.compare(&placed[before].1, &standing).is_eq();
+        let rank = ladder.place(placed.len(), is_tie);
+        placed.push((rank, standing));
+    }
+    placed
+}
+
 /// Returns the attempt that counts of each person.
-fn counted(ranking: &Ranking, attempts: Vec<Standing>) -> Vec<Standing> {
+fn counted(ranking: &Ranking, attempts: impl IntoIterator<Item = Standing>) -> Vec<Standing> {
     let mut persons: HashMap<[u8; 16], Standing> = HashMap::new();
     for attempt in attempts {
         match persons.get_mut(&attempt.candidate) {
@@ -114,6 +159,11 @@ fn counted(ranking: &Ranking, attempts: Vec<Standing>) -> Vec<Standing> {
         }
     }
     persons.into_values().collect()
+}
+
+fn in_order(ranking: &Ranking, mut persons: Vec<Standing>) -> Vec<Standing> {
+    persons.sort_unstable_by(|a, b| ranking.compare(a, b).then(a.candidate.cmp(&b.candidate)));
+    persons
 }
 
 /// Ranks of one scope while its persons come in order.
@@ -153,10 +203,14 @@ mod tests {
             candidate: [candidate; 16],
             attempt,
             area: area.to_owned(),
+            unit: 0,
+            round: 1,
             score: Score {
                 points: Fraction::new(points, 3),
                 n_correct: 0,
+                passed: None,
             },
+            prediction: None,
             net_time_ms,
             submitted_at_ms: 1_000 + net_time_ms,
             ended_by: "candidate",
@@ -180,7 +234,11 @@ mod tests {
 
     fn ranking(keys: &[RankingKey], counted: CountedAttempt) -> Ranking {
         let keys = keys.to_vec();
-        Ranking { keys, counted }
+        Ranking {
+            keys,
+            counted,
+            quantity: None,
+        }
     }
 
     #[test]
@@ -252,14 +310,62 @@ mod tests {
         assert_eq!(table(&ranking, attempts), [(2, 1, 1, 1), (1, 2, 2, 2)]);
     }
 
+    /// Candidates in order with their ranks, for a quantity of 1,000.
+    #[track_caller]
+    fn check_predictions(key: RankingKey, quantity: Option<u64>, expected: &[(u8, u64)]) {
+        let mut ranking = ranking(&[key], CountedAttempt::Best);
+        ranking.quantity = quantity;
+        let predictions = [
+            Some(1_010),
+            Some(990),
+            Some(1_000),
+            None,
+            Some(0),
+            Some(1_001),
+        ];
+        let attempts = (1..)
+            .zip(predictions)
+            .map(|(candidate, prediction)| Standing {
+                prediction,
+                ..standing(candidate, 1, "01", 0, 0)
+            });
+        let rows = ranked(&ranking, attempts);
+        let found: Vec<(u8, u64)> = rows
+            .iter()
+            .map(|row| (row.standing.candidate[0], row.rank))
+            .collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn the_nearest_prediction_is_first_and_none_is_last() {
+        let both_sides = [(3, 1), (6, 2), (1, 3), (2, 3), (5, 5), (4, 6)];
+        check_predictions(RankingKey::Prediction, Some(1_000), &both_sides);
+        let not_above = [(3, 1), (2, 2), (5, 3), (6, 4), (1, 5), (4, 6)];
+        check_predictions(RankingKey::PredictionNotAbove, Some(1_000), &not_above);
+    }
+
+    #[test]
+    fn predictions_are_alike_until_the_quantity_is_known() {
+        let alike = [(1, 1), (2, 1), (3, 1), (4, 1), (5, 1), (6, 1)];
+        check_predictions(RankingKey::Prediction, None, &alike);
+        check_predictions(RankingKey::PredictionNotAbove, None, &alike);
+    }
+
+    #[test]
+    fn a_quantity_beyond_every_prediction_still_puts_none_last() {
+        let by_size = [(1, 1), (6, 2), (3, 3), (2, 4), (5, 5), (4, 6)];
+        check_predictions(RankingKey::PredictionNotAbove, Some(u64::MAX), &by_size);
+    }
+
     #[test]
     fn unknown_keys_are_refused() {
         let rules = |key| ExamRules {
             ranking: vec![key],
             ..ExamRules::default()
         };
-        assert!(Ranking::new(&rules(0)).is_err());
-        assert!(Ranking::new(&rules(99)).is_err());
-        assert!(Ranking::new(&rules(1)).is_ok());
+        assert!(Ranking::new(&rules(0), None).is_err());
+        assert!(Ranking::new(&rules(99), None).is_err());
+        assert!(Ranking::new(&rules(1), None).is_ok());
     }
 }

@@ -1,6 +1,6 @@
 //! Writes the result file once more and compares it with the archive's.
 //!
-//! Start at [`render`] and [`compare`]. Source: `docs/FORMATS.md`, section 6.
+//! Start at [`Page::render`] and [`compare`]. Source: `docs/FORMATS.md`, section 6.
 
 use std::{collections::HashMap, fmt::Write};
 
@@ -10,21 +10,27 @@ use crate::{
     Archive, DifferenceKind, Error,
     difference::Differences,
     rank::{Ranking, Row},
+    ruling::Decisions,
+    score::Marking,
 };
 
 /// Lines before the rows; the last one names the columns.
-const N_HEADER_LINES: usize = 9;
+const N_HEADER_LINES: usize = 13;
 
 /// The columns, and what it means if one differs.
-const COLUMNS: [(&str, DifferenceKind); 12] = [
+const COLUMNS: [(&str, DifferenceKind); 16] = [
     ("rank", DifferenceKind::Rank),
     ("area_rank", DifferenceKind::AreaRank),
     ("candidate", DifferenceKind::Row),
     ("area", DifferenceKind::Row),
+    ("unit", DifferenceKind::Row),
+    ("round", DifferenceKind::Row),
     ("attempt", DifferenceKind::Row),
     ("score", DifferenceKind::Score),
     ("quanta", DifferenceKind::Score),
     ("correct", DifferenceKind::Score),
+    ("passed", DifferenceKind::Score),
+    ("prediction", DifferenceKind::Row),
     ("net_time_ms", DifferenceKind::Row),
     ("submitted_at_ms", DifferenceKind::Row),
     ("ended_by", DifferenceKind::Row),
@@ -34,65 +40,104 @@ const COLUMNS: [(&str, DifferenceKind); 12] = [
 /// Index of the column that tells rows apart.
 const CANDIDATE: usize = 2;
 
-/// Returns the result file as it should be.
-pub(crate) fn render(
-    archive: &Archive,
-    ranking: &Ranking,
-    quanta_per_point: i128,
-    rows: &[Row],
-) -> Result<String, Error> {
-    let decimals = archive.rules.score_decimals;
-    if decimals > 4 {
-        return Err(Error::invalid("decimal places of the score", decimals));
-    }
-    let keys: Vec<&str> = ranking.keys.iter().map(key_name).collect();
-    let mut text = String::new();
-    for (name, value) in [
-        ("khoa-bang result", "1".to_owned()),
-        ("exam", archive.spec.exam_id.clone()),
-        ("paper", hex::encode(archive.paper_hash)),
-        ("key", hex::encode(archive.key_hash)),
-        ("ranking", keys.join(",")),
-        ("counted", counted_name(ranking.counted).to_owned()),
-        ("quanta_per_point", quanta_per_point.to_string()),
-        ("persons", rows.len().to_string()),
-    ] {
-        line(&mut text, &[name, &value]);
-    }
-    line(&mut text, &COLUMNS.map(|(name, _)| name));
-    for row in rows {
-        write_row(&mut text, row, quanta_per_point, decimals)?;
-    }
-    Ok(text)
+/// What a result file is written from, but for its rows.
+pub(crate) struct Page<'a> {
+    pub(crate) archive: &'a Archive,
+    pub(crate) ranking: &'a Ranking,
+    pub(crate) marking: &'a Marking,
+    pub(crate) decisions: &'a Decisions,
+    pub(crate) n_excluded: usize,
 }
 
-fn write_row(
-    text: &mut String,
-    row: &Row,
-    quanta_per_point: i128,
-    decimals: u32,
-) -> Result<(), Error> {
-    let standing = &row.standing;
-    let points = standing.score.points;
-    let quanta = points
-        .whole_times(quanta_per_point)
-        .ok_or_else(|| Error::invalid("score in quanta", format!("{points:?}")))?;
-    let fields = [
-        row.rank.to_string(),
-        row.area_rank.to_string(),
-        hex::encode(standing.candidate),
-        standing.area.clone(),
-        standing.attempt.to_string(),
-        points.to_decimal(decimals),
-        quanta.to_string(),
-        standing.score.n_correct.to_string(),
-        standing.net_time_ms.to_string(),
-        standing.submitted_at_ms.to_string(),
-        standing.ended_by.to_owned(),
-        hex::encode(standing.form_code),
-    ];
-    line(text, &fields.each_ref().map(String::as_str));
-    Ok(())
+impl Page<'_> {
+    /// Returns the result file as it should be.
+    pub(crate) fn render(&self, rows: &[Row]) -> Result<String, Error> {
+        let mut text = String::new();
+        self.write_header(&mut text, rows.len());
+        line(&mut text, &COLUMNS.map(|(name, _)| name));
+        for row in rows {
+            self.write_row(&mut text, row)?;
+        }
+        Ok(text)
+    }
+
+    fn write_header(&self, text: &mut String, n_persons: usize) {
+        let key = self.archive.key();
+        let keys: Vec<&str> = self.ranking.keys.iter().map(key_name).collect();
+        for (name, value) in [
+            ("khoa-bang result", "2".to_owned()),
+            ("exam", self.archive.spec.exam_id.clone()),
+            ("paper", hex::encode(self.archive.paper_hash)),
+            ("key", hex::encode(key.hash)),
+            ("key_version", key.half.key_version.to_string()),
+        ] {
+            line(text, &[name, &value]);
+        }
+        let decisions = self.decisions;
+        let last = decisions.last_hash.map_or("-".to_owned(), hex::encode);
+        line(
+            text,
+            &["rulings", &decisions.n_concerning.to_string(), &last],
+        );
+        line(text, &["ranking", &keys.join(",")]);
+        line(text, &["counted", counted_name(self.ranking.counted)]);
+        let (quantity, definition) = match &decisions.prediction {
+            Some(known) => (known.quantity.to_string(), one_line(&known.definition)),
+            None => ("-".to_owned(), "-".to_owned()),
+        };
+        line(text, &["prediction", &quantity, &definition]);
+        for (name, value) in [
+            ("excluded", self.n_excluded.to_string()),
+            (
+                "quanta_per_point",
+                self.marking.quanta_per_point.to_string(),
+            ),
+            ("persons", n_persons.to_string()),
+        ] {
+            line(text, &[name, &value]);
+        }
+    }
+
+    fn write_row(&self, text: &mut String, row: &Row) -> Result<(), Error> {
+        let standing = &row.standing;
+        let points = standing.score.points;
+        let quanta = self.marking.quanta(points)?;
+        let passed = match standing.score.passed {
+            None => "-",
+            Some(true) => "yes",
+            Some(false) => "no",
+        };
+        let fields = [
+            row.rank.to_string(),
+            row.area_rank.to_string(),
+            hex::encode(standing.candidate),
+            standing.area.clone(),
+            standing.unit.to_string(),
+            standing.round.to_string(),
+            standing.attempt.to_string(),
+            self.marking.printed(points),
+            quanta.to_string(),
+            standing.score.n_correct.to_string(),
+            passed.to_owned(),
+            standing
+                .prediction
+                .map_or("-".to_owned(), |number| number.to_string()),
+            standing.net_time_ms.to_string(),
+            standing.submitted_at_ms.to_string(),
+            standing.ended_by.to_owned(),
+            hex::encode(standing.form_code),
+        ];
+        line(text, &fields.each_ref().map(String::as_str));
+        Ok(())
+    }
+}
+
+/// Returns a text that fits into one field.
+fn one_line(text: &str) -> String {
+    if text.is_empty() {
+        return "-".to_owned();
+    }
+    text.replace(['\t', '\n', '\r'], " ")
 }
 
 fn line(text: &mut String, fields: &[&str]) {
@@ -107,7 +152,8 @@ fn key_name(key: &RankingKey) -> &'static str {
         RankingKey::NetTime => "net_time",
         RankingKey::SubmittedAt => "submitted_at",
         RankingKey::FewestAttempts => "fewest_attempts",
-        RankingKey::Prediction | RankingKey::PredictionNotAbove => "prediction",
+        RankingKey::Prediction => "prediction",
+        RankingKey::PredictionNotAbove => "prediction_not_above",
     }
 }
 
@@ -126,6 +172,11 @@ pub(crate) fn compare(own: &str, archived: &[u8], differences: &mut Differences)
     }
     let n_before = differences.n_found;
     let archived = String::from_utf8_lossy(archived);
+    let format = archived.lines().next().unwrap_or_default();
+    if format.starts_with("khoa-bang result\t") && !own.starts_with(format) {
+        let kind = DifferenceKind::ResultHeader;
+        return differences.push(kind, "result.tsv line 1", "khoa-bang result\t2", format);
+    }
     compare_header(own, &archived, differences);
     compare_rows(own, &archived, differences);
     if differences.n_found == n_before {
@@ -201,14 +252,15 @@ fn compare_row(number: usize, expected: &str, found: &str, differences: &mut Dif
     }
     let expected: Vec<&str> = expected.split('\t').collect();
     let found: Vec<&str> = found.split('\t').collect();
-    if expected.len() != found.len() {
+    if expected.len() != found.len() || expected.len() != COLUMNS.len() {
         let place = format_args!("result.tsv line {number}");
         let (expected, found) = (expected.join(" "), found.join(" "));
         return differences.push(DifferenceKind::Row, place, expected, found);
     }
     let columns = COLUMNS.iter().zip(expected.iter().zip(&found));
+    let who = expected[CANDIDATE];
     for ((column, kind), (expected, found)) in columns {
-        let place = format_args!("result.tsv line {number}, {column}");
+        let place = format_args!("result.tsv line {number}, {column}, candidate {who}");
         differences.compare(*kind, place, expected, found);
     }
 }
@@ -232,16 +284,20 @@ mod tests {
     fn a_changed_column_is_found_by_its_kind() {
         check(|exam| exam.set_column(7, 0, "99"), &[D::Rank]);
         check(|exam| exam.set_column(7, 1, "99"), &[D::AreaRank]);
-        check(|exam| exam.set_column(7, 5, "10.00"), &[D::Score]);
-        check(|exam| exam.set_column(7, 6, "599999"), &[D::Score]);
-        check(|exam| exam.set_column(7, 7, "99"), &[D::Score]);
+        check(|exam| exam.set_column(7, 7, "10.00"), &[D::Score]);
+        check(|exam| exam.set_column(7, 8, "599999"), &[D::Score]);
+        check(|exam| exam.set_column(7, 9, "99"), &[D::Score]);
+        check(|exam| exam.set_column(7, 10, "-"), &[D::Score]);
         for (column, value) in [
             (3, "48"),
             (4, "9"),
-            (8, "1"),
-            (9, "1"),
-            (10, "organizer"),
-            (11, "0000000000000000"),
+            (5, "2"),
+            (6, "9"),
+            (11, "7"),
+            (12, "1"),
+            (13, "1"),
+            (14, "organizer"),
+            (15, "0000000000000000"),
         ] {
             check(|exam| exam.set_column(7, column, value), &[D::Row]);
         }
@@ -250,8 +306,13 @@ mod tests {
     #[test]
     fn a_changed_header_is_found() {
         for (name, value) in [
-            ("khoa-bang result", "2"),
+            ("khoa-bang result", "1"),
+            ("khoa-bang result", "3"),
             ("exam", "tuan-2"),
+            ("key_version", "2"),
+            ("rulings", "1\t-"),
+            ("prediction", "5\t-"),
+            ("excluded", "1"),
             ("ranking", "score"),
             ("counted", "last"),
             ("quanta_per_point", "10000"),
@@ -266,7 +327,7 @@ mod tests {
     fn a_missing_row_is_one_difference() {
         let mut exam = TestExam::new();
         let mut all = lines(&exam);
-        all.remove(12);
+        all.remove(16);
         set_lines(&mut exam, &all);
         let verdict = exam.verify().unwrap();
         assert_eq!(verdict.n_differences, 1);
@@ -278,7 +339,7 @@ mod tests {
         check(
             |exam| {
                 let mut all = lines(exam);
-                all.push(all[10].clone());
+                all.push(all[14].clone());
                 set_lines(exam, &all);
             },
             &[D::RowExtra],
@@ -291,7 +352,7 @@ mod tests {
         check(
             |exam| {
                 let mut all = lines(exam);
-                all.swap(9, 10);
+                all.swap(13, 14);
                 set_lines(exam, &all);
             },
             &[D::RowOrder],

@@ -3,338 +3,372 @@
 //! Invariant: no rounding before the printed score. Start at [`Marking::score`].
 //! Source: `docs/FORMATS.md`, section 4.
 
-use std::{cmp::Ordering, collections::HashMap};
+mod blank;
+mod choice;
+mod fraction;
+pub(crate) mod item;
+mod number;
+mod quanta;
+pub(crate) mod sequence;
+
+#[cfg(test)]
+mod cases;
+
+use std::collections::{BTreeMap, HashMap};
 
 use proto::{
-    bank::v1::{ItemType, MultipleRule, PaperHalf, Section},
-    exam::v1::response::Value,
-    key::v1::KeyHalf,
+    bank::v1::{Blueprint, ItemType, MultipleRule, OrderingRule, PaperHalf, Section},
+    exam::v1::{ExamRules, ScoreRounding, response::Value},
+    key::v1::{ItemKey, KeyHalf, Treatment},
 };
 
+pub(crate) use self::{blank::SEPARATOR, fraction::Fraction};
 use crate::{
     Error, Paper,
     archive::StoredAnswer,
-    draw::{DrawnItem, decode_blueprint},
+    draw::{DrawnItem, belongs, decode_blueprint},
+    score::{
+        item::{Item, Key, Rules, is_blank_response},
+        number::Number,
+        quanta::{check_treatments, quanta_per_point},
+    },
 };
 
-/// D of the page: marks have at most 4 decimal places.
-const MARK_UNITS: i128 = 10_000;
-
-/// A rational number, always reduced, its denominator positive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Fraction {
-    num: i128,
-    den: i128,
-}
-
-impl Fraction {
-    pub(crate) const ZERO: Self = Self { num: 0, den: 1 };
-    pub(crate) const ONE: Self = Self { num: 1, den: 1 };
-
-    /// Returns num/den; `den` is positive.
-    pub(crate) fn new(num: i128, den: i128) -> Self {
-        let divisor = gcd(num.abs(), den);
-        Self {
-            num: num / divisor,
-            den: den / divisor,
-        }
-    }
-
-    pub(crate) fn plus(self, other: Self) -> Self {
-        let num = self.num * other.den + other.num * self.den;
-        Self::new(num, self.den * other.den)
-    }
-
-    pub(crate) fn times(self, other: Self) -> Self {
-        Self::new(self.num * other.num, self.den * other.den)
-    }
-
-    /// Returns this times `n` if that is a whole number.
-    pub(crate) fn whole_times(self, n: i128) -> Option<i128> {
-        let product = self.times(Self::new(n, 1));
-        (product.den == 1).then_some(product.num)
-    }
-
-    /// Returns it with `decimals` places, rounded half away from zero; it is not negative.
-    pub(crate) fn to_decimal(self, decimals: u32) -> String {
-        let unit = 10_i128.pow(decimals);
-        let rounded = (2 * self.num * unit + self.den) / (2 * self.den);
-        if decimals == 0 {
-            return rounded.to_string();
-        }
-        let width = usize::try_from(decimals).unwrap_or(usize::MAX);
-        format!("{}.{:0width$}", rounded / unit, rounded % unit)
-    }
-
-    /// Reads a positive decimal with at most 4 places: "0.25", "2".
-    fn from_mark(text: &str) -> Option<Self> {
-        let (whole, places) = text.split_once('.').unwrap_or((text, "0"));
-        let is_number = |part: &str, max_len| {
-            (1..=max_len).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit())
-        };
-        if !is_number(whole, 9) || !is_number(places, 4) {
-            return None;
-        }
-        let units: i128 = format!("{whole}{places:0<4}").parse().ok()?;
-        (units > 0).then(|| Self::new(units, MARK_UNITS))
-    }
-}
-
-impl PartialOrd for Fraction {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Fraction {
-    fn cmp(&self, other: &Self) -> Ordering {
-        (self.num * other.den).cmp(&(other.num * self.den))
-    }
-}
-
-/// The greatest common divisor; `b` is positive.
-fn gcd(a: i128, b: i128) -> i128 {
-    if a == 0 { b } else { gcd(b % a, a) }
-}
+/// The newest answer of each answered position.
+pub(crate) type Newest<'a> = BTreeMap<u32, &'a StoredAnswer>;
 
 /// The score of one attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Score {
     pub(crate) points: Fraction,
     pub(crate) n_correct: u32,
+    /// None if nobody passes or fails.
+    pub(crate) passed: Option<bool>,
 }
 
 /// Marks, rules and keys of an exam.
 pub(crate) struct Marking {
-    sections: Vec<(Fraction, MultipleRule)>,
-    /// Type and right options (bits in canonical order) by item number.
-    keys: HashMap<u32, (ItemType, u32)>,
-    /// D times the least common multiple of the numbers of right options.
+    sections: Vec<SectionMarking>,
+    items: HashMap<u32, Item>,
+    floor_zero: bool,
+    /// M of the page: the marks of all places.
+    full_marks: Fraction,
+    pass_mark: Option<Fraction>,
+    rounding: ScoreRounding,
+    decimals: u32,
     pub(crate) quanta_per_point: i128,
 }
 
+/// Marks and rules of a section.
+pub(crate) struct SectionMarking {
+    mark: Fraction,
+    wrong_mark: Fraction,
+    floor_zero: bool,
+    rules: Rules,
+    n_places: i128,
+    /// Dropped items in its strata, drawn or not.
+    n_dropped: i128,
+    is_prediction: bool,
+}
+
+/// What one item does to its section's sum.
+struct Outcome {
+    points: Fraction,
+    share: Fraction,
+}
+
 impl Marking {
-    pub(crate) fn new(paper_half: &PaperHalf, key_half: &KeyHalf) -> Result<Self, Error> {
-        let right: HashMap<u32, u32> = key_half
-            .keys
-            .iter()
-            .map(|key| (key.item_id, key.right_options))
-            .collect();
-        let key_of = |item: &proto::bank::v1::PaperItem| {
-            let right = right.get(&item.item_id).copied().unwrap_or(0);
-            (item.item_id, (item.r#type(), right))
-        };
-        let sections = decode_blueprint(paper_half)?.sections;
+    pub(crate) fn new(
+        paper_half: &PaperHalf,
+        key_half: &KeyHalf,
+        rules: &ExamRules,
+    ) -> Result<Self, Error> {
+        if rules.score_decimals > 4 {
+            let found = rules.score_decimals;
+            return Err(Error::invalid("decimal places of the score", found));
+        }
+        let blueprint = decode_blueprint(paper_half)?;
+        let items = items(paper_half, key_half)?;
+        let in_order: Vec<&Item> = items.values().collect();
+        check_treatments(&in_order)?;
+        let sections = sections(&blueprint, paper_half, &items)?;
+        let marks = sections.iter().filter(|section| !section.is_prediction);
+        let full_marks = marks.fold(Fraction::ZERO, |sum, section| {
+            sum.plus(section.mark.times(Fraction::new(section.n_places, 1)))
+        });
         Ok(Self {
-            sections: sections
-                .iter()
-                .map(mark_and_rule)
-                .collect::<Result<_, _>>()?,
-            keys: paper_half.items.iter().map(key_of).collect(),
-            quanta_per_point: quanta_per_point(key_half),
+            quanta_per_point: quanta_per_point(&sections, &in_order)?,
+            sections,
+            items,
+            floor_zero: blueprint.floor_zero,
+            full_marks,
+            pass_mark: pass_mark(&rules.pass_mark)?,
+            rounding: ScoreRounding::try_from(rules.score_rounding)
+                .map_err(|_| Error::invalid("rounding of the score", rules.score_rounding))?,
+            decimals: rules.score_decimals,
         })
     }
 
+    /// Tells whether an item can stand on a paper of the exam.
+    pub(crate) fn has(&self, drawn: &DrawnItem) -> bool {
+        drawn.section < self.sections.len() && self.items.contains_key(&drawn.item_id)
+    }
+
+    /// Returns a score in quanta.
+    pub(crate) fn quanta(&self, points: Fraction) -> Result<i128, Error> {
+        let quanta = points.whole_times(self.quanta_per_point);
+        quanta.ok_or_else(|| Error::invalid("score in quanta", points))
+    }
+
+    /// Returns a score as it is printed.
+    pub(crate) fn printed(&self, points: Fraction) -> String {
+        points.to_decimal(self.decimals, self.rounding)
+    }
+
     /// Scores the newest answers of an attempt.
-    pub(crate) fn score<'a>(
-        &self,
-        paper: &Paper,
-        newest: impl Iterator<Item = &'a StoredAnswer>,
-    ) -> Score {
-        let mut score = Score {
-            points: Fraction::ZERO,
-            n_correct: 0,
-        };
-        for answer in newest {
-            let position = usize::try_from(answer.position).ok();
-            let Some(item) = position.and_then(|position| paper.items.get(position)) else {
-                continue; // reported where answers are checked
+    pub(crate) fn score(&self, paper: &Paper, newest: &Newest<'_>) -> Score {
+        let mut sums = vec![Fraction::ZERO; self.sections.len()];
+        let mut n_correct = 0;
+        let mut has_failed = false;
+        for (drawn, item, answer) in self.places(paper, newest) {
+            let outcome = self.outcome(drawn, item, answer);
+            sums[drawn.section] = sums[drawn.section].plus(outcome.points);
+            let is_correct = item.is_scored() && outcome.share == Fraction::ONE;
+            n_correct += u32::from(is_correct);
+            has_failed |= item.fatal && item.is_scored() && !is_correct;
+        }
+        let points = self.stretched(paper, self.sum(&sums));
+        let passes = |mark: Fraction| points >= mark && !has_failed;
+        Score {
+            points,
+            n_correct,
+            passed: self.pass_mark.map(passes),
+        }
+    }
+
+    /// Returns the score of an attempt that answers everything right.
+    pub(crate) fn full_score(&self, paper: &Paper) -> Fraction {
+        let mut sums = vec![Fraction::ZERO; self.sections.len()];
+        for (drawn, item, _) in self.places(paper, &Newest::new()) {
+            let section = &self.sections[drawn.section];
+            let share = match item.treatment {
+                _ if !item.is_scored() => Fraction::ZERO,
+                Treatment::Unspecified | Treatment::Dropped => item.full_share(&section.rules),
+                Treatment::FullToAll | Treatment::FullToAttempted => Fraction::ONE,
             };
-            let (mark, rule) = self.sections[item.section];
-            let share = self.share(item, rule, answer);
-            score.points = score.points.plus(mark.times(share));
-            score.n_correct += u32::from(share == Fraction::ONE);
+            let points = section.mark.times(item.weight).times(share);
+            sums[drawn.section] = sums[drawn.section].plus(points);
         }
-        score
+        self.stretched(paper, self.sum(&sums))
     }
 
-    fn share(&self, item: &DrawnItem, rule: MultipleRule, answer: &StoredAnswer) -> Fraction {
-        let Some(Value::Chosen(shown)) = answer.response.value else {
-            return Fraction::ZERO;
+    /// Returns how many items of a paper nobody can answer wrong who answers them.
+    pub(crate) fn n_never_wrong(&self, paper: &Paper) -> u32 {
+        let unanswered = Newest::new();
+        let places = self.places(paper, &unanswered);
+        let never = places.filter(|(drawn, item, _)| {
+            item.is_scored() && !item.can_be_wrong(&self.sections[drawn.section].rules)
+        });
+        u32::try_from(never.count()).expect("a paper has far fewer items than 2^32")
+    }
+
+    /// Returns the prediction: the newest answer to the paper's first prediction item, if it is a number that fits.
+    pub(crate) fn prediction(&self, paper: &Paper, newest: &Newest<'_>) -> Option<u32> {
+        let mut places = self.places(paper, newest);
+        let first = places.find(|(_, item, _)| matches!(item.key, Key::Prediction));
+        match first?.2 {
+            Some(Value::Text(text)) => Number::from_answer(text)?.to_count(),
+            _ => None,
+        }
+    }
+
+    /// Returns the places of a paper with their items and newest answers. Items without a key are reported with the package.
+    fn places<'a>(
+        &'a self,
+        paper: &'a Paper,
+        newest: &'a Newest<'a>,
+    ) -> impl Iterator<Item = (&'a DrawnItem, &'a Item, Option<&'a Value>)> {
+        let places = (0_u32..).zip(&paper.items);
+        places.filter_map(|(position, drawn)| {
+            let answer = newest.get(&position);
+            let value = answer.and_then(|answer| answer.response.value.as_ref());
+            Some((drawn, self.items.get(&drawn.item_id)?, value))
+        })
+    }
+
+    fn outcome(&self, drawn: &DrawnItem, item: &Item, answer: Option<&Value>) -> Outcome {
+        if !item.is_scored() {
+            return Outcome {
+                points: Fraction::ZERO,
+                share: Fraction::ZERO,
+            };
+        }
+        let section = &self.sections[drawn.section];
+        let answer = answer.filter(|value| !is_blank_response(&item.key, Some(value)));
+        let share = match (item.treatment, answer) {
+            (Treatment::FullToAll, _) | (Treatment::FullToAttempted, Some(_)) => Fraction::ONE,
+            (_, None) => Fraction::ZERO,
+            (_, Some(value)) => item.share(&section.rules, &drawn.option_order, value),
         };
-        let Some(&(item_type, right)) = self.keys.get(&item.item_id) else {
-            return Fraction::ZERO;
+        let is_wrong = answer.is_some() && share.is_zero();
+        let mark = if is_wrong {
+            Fraction::ZERO.minus(section.wrong_mark)
+        } else {
+            section.mark.times(share)
         };
-        let chosen = to_canonical(shown, &item.option_order);
-        match item_type {
-            ItemType::SingleChoice | ItemType::TrueFalse => all_or_nothing(chosen, right),
-            ItemType::MultipleChoice => multiple_choice(rule, chosen, right),
-            _ => Fraction::ZERO, // not scored; a prediction, or reported with the package
+        Outcome {
+            points: mark.times(item.weight),
+            share,
+        }
+    }
+
+    /// Returns the sum of the sections, with their floors and the test's.
+    fn sum(&self, sums: &[Fraction]) -> Fraction {
+        let floored = self.sections.iter().zip(sums).map(|(section, sum)| {
+            if section.floor_zero {
+                sum.or_zero()
+            } else {
+                *sum
+            }
+        });
+        let sum = floored.fold(Fraction::ZERO, Fraction::plus);
+        if self.floor_zero { sum.or_zero() } else { sum }
+    }
+
+    /// Returns a score stretched to the paper's full scale: times M/(M - d).
+    fn stretched(&self, paper: &Paper, score: Fraction) -> Fraction {
+        let dropped = paper.items.iter().filter(|drawn| {
+            let item = self.items.get(&drawn.item_id);
+            item.is_some_and(|item| item.is_dropped())
+        });
+        let d = dropped.fold(Fraction::ZERO, |sum, drawn| {
+            sum.plus(self.sections[drawn.section].mark)
+        });
+        let rest = self.full_marks.minus(d);
+        match () {
+            () if d.is_zero() => score,
+            () if rest.is_zero() => Fraction::ZERO,
+            () => score.times(self.full_marks).over(rest),
         }
     }
 }
 
-fn mark_and_rule(section: &Section) -> Result<(Fraction, MultipleRule), Error> {
-    let mark = Fraction::from_mark(&section.mark)
-        .ok_or_else(|| Error::invalid("mark of a section", &section.mark))?;
-    let rule = MultipleRule::try_from(section.multiple_rule)
-        .map_err(|_| Error::invalid("rule for items with several keys", section.multiple_rule))?;
-    Ok((mark, rule))
+impl Item {
+    fn is_dropped(&self) -> bool {
+        self.treatment == Treatment::Dropped && !matches!(self.key, Key::Prediction)
+    }
 }
 
-fn quanta_per_point(key_half: &KeyHalf) -> i128 {
-    let sizes = key_half
-        .keys
-        .iter()
-        .map(|key| i128::from(key.right_options.count_ones()));
-    let lcm = |a: i128, k: i128| a / gcd(a, k) * k;
-    MARK_UNITS * sizes.filter(|&k| k > 0).fold(1, lcm)
+fn items(paper_half: &PaperHalf, key_half: &KeyHalf) -> Result<HashMap<u32, Item>, Error> {
+    let keys: HashMap<u32, &ItemKey> = key_half.keys.iter().map(|key| (key.item_id, key)).collect();
+    let mut items = HashMap::new();
+    for item in &paper_half.items {
+        if let Some(key) = keys.get(&item.item_id) {
+            items.insert(item.item_id, Item::new(item, key)?);
+        }
+    }
+    Ok(items)
 }
 
-/// Turns bits in the order shown into bits in canonical order.
-fn to_canonical(shown: u32, option_order: &[u8]) -> u32 {
-    let is_chosen = |slot: usize| u64::from(shown) >> slot.min(63) & 1 == 1;
-    let chosen = option_order
-        .iter()
-        .enumerate()
-        .filter(|(slot, _)| is_chosen(*slot));
-    chosen.fold(0, |bits, (_, &option)| {
-        bits | 1_u32.checked_shl(u32::from(option)).unwrap_or(0)
+fn sections(
+    blueprint: &Blueprint,
+    paper_half: &PaperHalf,
+    items: &HashMap<u32, Item>,
+) -> Result<Vec<SectionMarking>, Error> {
+    let section = |section| SectionMarking::new(section, paper_half, items);
+    blueprint.sections.iter().map(section).collect()
+}
+
+impl SectionMarking {
+    fn new(
+        section: &Section,
+        paper_half: &PaperHalf,
+        items: &HashMap<u32, Item>,
+    ) -> Result<Self, Error> {
+        let pool = paper_half
+            .items
+            .iter()
+            .filter(|item| section.strata.iter().any(|stratum| belongs(item, stratum)));
+        let pool: Vec<_> = pool.collect();
+        let is_prediction = |item: &&&_| prediction(item);
+        let n_predictions = pool.iter().filter(is_prediction).count();
+        if n_predictions > 0 && n_predictions < pool.len() {
+            let found = format!("{n_predictions} of {} items", pool.len());
+            return Err(Error::invalid("predictions in a section", found));
+        }
+        let clusters = pool
+            .iter()
+            .filter(|item| item.r#type() == ItemType::Cluster);
+        let longest = clusters.map(|item| item.options.len()).max();
+        let percent = &section.cluster_percent;
+        if !percent.is_empty() && longest.is_some_and(|n| percent.len() <= n) {
+            return Err(Error::invalid(
+                "percent table of clusters",
+                format!("{percent:?}"),
+            ));
+        }
+        let dropped = pool.iter().filter(|item| {
+            items
+                .get(&item.item_id)
+                .is_some_and(|item| item.is_dropped())
+        });
+        let n_places = section
+            .strata
+            .iter()
+            .map(|stratum| i128::from(stratum.quota));
+        Ok(Self {
+            mark: mark(&section.mark)?,
+            wrong_mark: wrong_mark(&section.wrong_mark)?,
+            floor_zero: section.floor_zero,
+            rules: rules(section)?,
+            n_places: n_places.sum(),
+            n_dropped: i128::try_from(dropped.count()).expect("a usize has at most 64 bits"),
+            is_prediction: n_predictions > 0,
+        })
+    }
+}
+
+fn prediction(item: &proto::bank::v1::PaperItem) -> bool {
+    item.r#type() == ItemType::Prediction
+}
+
+fn rules(section: &Section) -> Result<Rules, Error> {
+    let (multiple, ordering) = (section.multiple_rule, section.ordering_rule);
+    Ok(Rules {
+        multiple: MultipleRule::try_from(multiple)
+            .map_err(|_| Error::invalid("rule for items with several keys", multiple))?,
+        ordering: OrderingRule::try_from(ordering)
+            .map_err(|_| Error::invalid("rule for orderings", ordering))?,
+        cluster_percent: section.cluster_percent.clone(),
     })
 }
 
-fn all_or_nothing(chosen: u32, right: u32) -> Fraction {
-    let is_right = chosen != 0 && chosen == right;
-    if is_right {
-        Fraction::ONE
+fn mark(text: &str) -> Result<Fraction, Error> {
+    let mark = Fraction::from_decimal(text).filter(|mark| !mark.is_zero());
+    mark.ok_or_else(|| Error::invalid("mark of a section", text))
+}
+
+fn wrong_mark(text: &str) -> Result<Fraction, Error> {
+    if text.is_empty() {
+        return Ok(Fraction::ZERO);
+    }
+    Fraction::from_decimal(text).ok_or_else(|| Error::invalid("wrong mark of a section", text))
+}
+
+/// Reads a pass mark; an exam with wrong marks may pass somebody below 0.
+fn pass_mark(text: &str) -> Result<Option<Fraction>, Error> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let (is_negative, digits) = match text.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, text),
+    };
+    let mark = Fraction::from_decimal(digits);
+    let mark = mark.ok_or_else(|| Error::invalid("pass mark", text))?;
+    Ok(Some(if is_negative {
+        Fraction::ZERO.minus(mark)
     } else {
-        Fraction::ZERO
-    }
-}
-
-fn multiple_choice(rule: MultipleRule, chosen: u32, right: u32) -> Fraction {
-    let k = i128::from(right.count_ones());
-    let r = i128::from((chosen & right).count_ones());
-    let w = i128::from((chosen & !right).count_ones());
-    if k == 0 {
-        return Fraction::ZERO; // reported with the package
-    }
-    match rule {
-        MultipleRule::Unspecified | MultipleRule::AllOrNothing => all_or_nothing(chosen, right),
-        MultipleRule::Ripkey if r + w > k => Fraction::ZERO,
-        MultipleRule::Ripkey => Fraction::new(r, k),
-        MultipleRule::Balanced | MultipleRule::EachOption | MultipleRule::Half => Fraction::ZERO,
-        MultipleRule::PlusMinus => Fraction::new((r - w).max(0), k),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proto::key::v1::ItemKey;
-
-    use super::*;
-
-    /// Options A to E as bits.
-    fn set(letters: &str) -> u32 {
-        letters
-            .bytes()
-            .fold(0, |bits, letter| bits | 1 << (letter - b'A'))
-    }
-
-    #[track_caller]
-    fn check(rule: MultipleRule, chosen: &str, right: &str, num: i128, den: i128) {
-        let share = multiple_choice(rule, set(chosen), set(right));
-        assert_eq!(share, Fraction::new(num, den), "{rule:?} {chosen}/{right}");
-    }
-
-    #[test]
-    fn all_or_nothing_wants_the_very_set() {
-        let rule = MultipleRule::AllOrNothing;
-        check(rule, "ACD", "ACD", 1, 1);
-        check(rule, "AC", "ACD", 0, 1);
-        check(rule, "ABCD", "ACD", 0, 1);
-        check(rule, "", "ACD", 0, 1);
-        check(MultipleRule::Unspecified, "ACD", "ACD", 1, 1);
-    }
-
-    #[test]
-    fn ripkey_counts_right_ones_unless_too_many_are_chosen() {
-        let rule = MultipleRule::Ripkey;
-        check(rule, "ACD", "ACD", 1, 1);
-        check(rule, "AB", "ACD", 1, 3);
-        check(rule, "ABC", "ACD", 2, 3);
-        check(rule, "ABCD", "ACD", 0, 1);
-        check(rule, "BE", "ACD", 0, 1);
-        check(rule, "", "ACD", 0, 1);
-    }
-
-    #[test]
-    fn plus_minus_takes_wrong_ones_off_and_never_goes_below_nothing() {
-        let rule = MultipleRule::PlusMinus;
-        check(rule, "ACD", "ACD", 1, 1);
-        check(rule, "ABCD", "ACD", 2, 3);
-        check(rule, "AB", "ACD", 0, 1);
-        check(rule, "B", "ACD", 0, 1);
-        check(rule, "AC", "ACD", 2, 3);
-        check(rule, "", "ACD", 0, 1);
-    }
-
-    #[test]
-    fn shown_bits_are_read_through_the_order_shown() {
-        assert_eq!(to_canonical(0b0001, &[2, 0, 3, 1]), 0b0100);
-        assert_eq!(to_canonical(0b1010, &[2, 0, 3, 1]), 0b0011);
-        assert_eq!(to_canonical(0b1_0000, &[2, 0, 3, 1]), 0);
-    }
-
-    #[test]
-    fn fractions_are_exact() {
-        let third = Fraction::new(1, 3);
-        let sum = third.plus(third).plus(third);
-        assert_eq!(sum, Fraction::ONE);
-        assert_eq!(Fraction::new(6, 4), Fraction::new(3, 2));
-        assert!(Fraction::new(1, 3) < Fraction::new(34, 100));
-        assert_eq!(third.whole_times(60_000), Some(20_000));
-        assert_eq!(third.whole_times(10_000), None);
-    }
-
-    #[test]
-    fn the_printed_score_is_rounded_half_away_from_zero() {
-        assert_eq!(Fraction::new(1, 8).to_decimal(2), "0.13");
-        assert_eq!(Fraction::new(1, 3).to_decimal(4), "0.3333");
-        assert_eq!(Fraction::new(5, 2).to_decimal(0), "3");
-        assert_eq!(Fraction::new(1999, 200).to_decimal(2), "10.00");
-        assert_eq!(Fraction::new(1999, 200).to_decimal(3), "9.995");
-        assert_eq!(Fraction::ZERO.to_decimal(2), "0.00");
-    }
-
-    #[test]
-    fn marks_are_positive_decimals_with_four_places_at_most() {
-        assert_eq!(Fraction::from_mark("0.25"), Some(Fraction::new(1, 4)));
-        assert_eq!(Fraction::from_mark("2"), Some(Fraction::new(2, 1)));
-        assert_eq!(
-            Fraction::from_mark("1.0001"),
-            Some(Fraction::new(10_001, 10_000))
-        );
-        for bad in [
-            "", "0", "0.00", "-1", "+1", "1.", ".5", "0,25", "0.12345", "1e3", " 1",
-        ] {
-            assert_eq!(Fraction::from_mark(bad), None, "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn quanta_divide_by_every_number_of_right_options() {
-        let key = |right_options| ItemKey {
-            right_options,
-            ..ItemKey::default()
-        };
-        let half = |keys| KeyHalf {
-            keys,
-            ..KeyHalf::default()
-        };
-        assert_eq!(quanta_per_point(&half(vec![])), 10_000);
-        assert_eq!(quanta_per_point(&half(vec![key(1), key(0)])), 10_000);
-        let keys = vec![key(0b11), key(0b111), key(0b1111), key(1)];
-        assert_eq!(quanta_per_point(&half(keys)), 120_000);
-    }
+        mark
+    }))
 }

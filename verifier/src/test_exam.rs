@@ -8,19 +8,23 @@ use std::{collections::BTreeMap, fs};
 use prost::Message;
 use proto::{
     bank::v1::{
-        Band, Blueprint, ItemType, MultipleRule, Option as ItemOption, PaperHalf, PaperItem,
-        Section, Stratum,
+        Band, Blueprint, ItemType, MultipleRule, Option as ItemOption, OrderingRule, PaperHalf,
+        PaperItem, Section, Stratum,
     },
     exam::v1::{
         Answered, CountedAttempt, Ended, EndedBy, Event, Exam, ExamRules, ExamSpec, ExamState,
-        LogEntry, RankingKey, Response, Round, Started, event::Kind, response::Value,
+        ExamUnit, KeyRuling, LogEntry, RankingKey, Response, Round, Ruling, Started, event::Kind,
+        response::Value, ruling,
     },
-    key::v1::{ItemKey, KeyHalf},
+    key::v1::{BlankKey, ItemKey, KeyHalf},
 };
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-use crate::{DifferenceKind, Error, Paper, Verdict, rebuild_paper, verify_folder};
+use crate::{
+    Archive, DifferenceKind, DrawnItem, Error, Paper, Verdict, control::Controls, rebuild_paper,
+    verify_folder, write_result,
+};
 
 pub(crate) const EXAM_ID: &str = "tuan-1";
 const N_PERSONS: u8 = 12;
@@ -38,6 +42,8 @@ pub(crate) struct TestExam {
     /// Partition after partition.
     pub(crate) log: Vec<LogEntry>,
     pub(crate) result: String,
+    /// Later versions of the key, by version.
+    pub(crate) keys: Vec<KeyHalf>,
 }
 
 /// What a row of the result says of an attempt.
@@ -45,6 +51,7 @@ struct Fact {
     candidate: [u8; 16],
     attempt: u32,
     area: &'static str,
+    unit: u32,
     quanta: u64,
     n_correct: u32,
     net_time_ms: u64,
@@ -67,8 +74,20 @@ pub(crate) fn chosen(bits: u32) -> Response {
 impl TestExam {
     /// Twelve persons; every third one sits a second time; three of them are tied at the bottom.
     pub(crate) fn new() -> Self {
+        Self::of(paper_half(), key_half())
+    }
+
+    /// The same persons with a third section: an item of every other type, 21 to 26, and a fourth with the prediction 27.
+    pub(crate) fn mixed() -> Self {
+        let (paper, key) = mixed_halves();
+        let mut exam = Self::of(paper, key);
+        exam.exam.n_items = 14;
+        exam.write_result();
+        exam
+    }
+
+    fn of(paper: PaperHalf, key: KeyHalf) -> Self {
         let secret = [0x5e; 32];
-        let (paper, key) = (paper_half(), key_half());
         let mut partitions: BTreeMap<u32, Vec<Event>> = BTreeMap::new();
         let mut facts = Vec::new();
         for (n, attempt) in sittings() {
@@ -87,9 +106,63 @@ impl TestExam {
             secret,
             log: partitions.into_iter().flat_map(number).collect(),
             result: result(&facts),
+            keys: Vec::new(),
         };
         test_exam.seal();
         test_exam
+    }
+
+    /// Lets a control candidate answer the first two sections: `choose` gets the right options and the number of all, as
+    /// they are shown.
+    pub(crate) fn add_control(&mut self, number: usize, choose: impl Fn(u32, u32) -> u32) {
+        let candidate = Controls::new(EXAM_ID).id(number);
+        let paper = rebuild_paper(&self.paper, &self.secret, EXAM_ID, &candidate, 1).unwrap();
+        let answer = |(position, item): (u32, &DrawnItem)| {
+            let right = right_of(&self.key, item.item_id);
+            let slots = (0..).zip(&item.option_order);
+            let shown = slots.fold(0, |bits, (slot, option)| {
+                bits | (right >> option & 1) << slot
+            });
+            let n_options = u32::try_from(item.option_order.len()).unwrap();
+            (position, Some(chosen(choose(shown, n_options))))
+        };
+        let answers = numbered((0..).zip(&paper.items).map(answer));
+        let started = Started {
+            item_ids: paper.item_ids(),
+            option_order: paper.option_order().into(),
+            form_code: paper.form_code.to_vec().into(),
+            ..self.started(0, 1).clone()
+        };
+        let ended = Ended {
+            by: EndedBy::Candidate.into(),
+            last_seq: u32::try_from(answers.len()).unwrap(),
+            chain: chain(&candidate, 1, &paper.form_code, &answers).into(),
+            ended_at_ms: 1_300_000,
+            cause: None,
+        };
+        let answers = answers
+            .into_iter()
+            .map(|answer| (1_100_000, Kind::Answered(answer)));
+        let first = std::iter::once((1_000_000, Kind::Started(started)));
+        for (at_ms, kind) in first
+            .chain(answers)
+            .chain([(1_300_000, Kind::Ended(ended))])
+        {
+            let event = Event {
+                candidate: candidate.to_vec().into(),
+                attempt: 1,
+                epoch: 1,
+                at_ms,
+                kind: Some(kind),
+            };
+            self.log.push(LogEntry {
+                partition: partition(&candidate),
+                position: 0,
+                event: Some(event),
+            });
+        }
+        self.log.sort_by_key(|entry| entry.partition); // stable: order within stays
+        self.renumber();
     }
 
     /// Sets all hashes anew, in the exam, the key half and the result file.
@@ -186,6 +259,12 @@ impl TestExam {
         write("exam.bin", &self.exam.encode_to_vec());
         write("paper.bin", &self.paper.encode_to_vec());
         write("key.bin", &self.key.encode_to_vec());
+        for key in &self.keys {
+            write(
+                &format!("key-{}.bin", key.key_version),
+                &key.encode_to_vec(),
+            );
+        }
         write(
             "secret.hex",
             format!("{}\n", hex::encode(self.secret)).as_bytes(),
@@ -197,6 +276,63 @@ impl TestExam {
         write("log.bin", &log.collect::<Vec<u8>>());
         write("result.tsv", self.result.as_bytes());
         dir
+    }
+
+    pub(crate) fn archive(&self) -> Archive {
+        Archive::read(self.write().path()).unwrap()
+    }
+
+    pub(crate) fn rules(&mut self) -> &mut ExamRules {
+        self.exam.spec.as_mut().unwrap().rules.as_mut().unwrap()
+    }
+
+    /// Writes the result file anew, with the verifier's own means: for exams that differ from the small one.
+    pub(crate) fn write_result(&mut self) {
+        self.result = write_result(&self.archive()).unwrap();
+    }
+
+    /// Takes a decision at the end of the log.
+    pub(crate) fn decide(&mut self, kind: ruling::Kind) {
+        let mut ends = vec![0; N_PARTITIONS as usize];
+        for entry in &self.log {
+            ends[entry.partition as usize] = entry.position;
+        }
+        self.exam.rulings.push(Ruling {
+            at_ms: 9_000_000,
+            proposed_by: "an".to_owned(),
+            approved_by: "binh".to_owned(),
+            positions: ends,
+            kind: Some(kind),
+            ..Ruling::default()
+        });
+        self.seal_rulings();
+    }
+
+    /// Numbers and chains the rulings anew.
+    pub(crate) fn seal_rulings(&mut self) {
+        let mut previous = Vec::new();
+        for (number, ruling) in (1..).zip(&mut self.exam.rulings) {
+            ruling.number = number;
+            ruling.previous = previous.into();
+            previous = blake3::hash(&ruling.encode_to_vec()).as_bytes().to_vec();
+        }
+    }
+
+    /// Puts a changed key in force.
+    pub(crate) fn correct_key(&mut self, change: impl FnOnce(&mut KeyHalf), item_ids: &[u32]) {
+        let mut key = self.keys.last().unwrap_or(&self.key).clone();
+        key.key_version += 1;
+        change(&mut key);
+        let ruling = KeyRuling {
+            key_version: key.key_version,
+            key_hash: blake3::hash(&key.encode_to_vec())
+                .as_bytes()
+                .to_vec()
+                .into(),
+            item_ids: item_ids.to_vec(),
+        };
+        self.keys.push(key);
+        self.decide(ruling::Kind::Key(ruling));
     }
 
     pub(crate) fn verify(&self) -> Result<Verdict, Error> {
@@ -238,7 +374,7 @@ pub(crate) fn item(item_id: u32, item_type: ItemType, topic: &str, n_options: u3
         topic: topic.to_owned(),
         band: Band::Recognition.into(),
         facility_milli: 500,
-        exclusion_sets: Vec::new(),
+        ..PaperItem::default()
     }
 }
 
@@ -259,6 +395,7 @@ pub(crate) fn section(strata: Vec<Stratum>, mark: &str) -> Section {
         shuffle_items: true,
         shuffle_options: true,
         multiple_rule: MultipleRule::AllOrNothing.into(),
+        ..Section::default()
     }
 }
 
@@ -281,7 +418,7 @@ fn paper_half() -> PaperHalf {
     multiple.multiple_rule = MultipleRule::Ripkey.into();
     let blueprint = Blueprint {
         sections: vec![section(strata, "0.25"), multiple],
-        window: None,
+        ..Blueprint::default()
     };
     PaperHalf {
         format: 1,
@@ -305,6 +442,7 @@ fn key_half() -> KeyHalf {
         item_id: item.item_id,
         revision: item.revision.clone(),
         right_options: right(item.item_id),
+        ..ItemKey::default()
     };
     KeyHalf {
         format: 1,
@@ -314,6 +452,107 @@ fn key_half() -> KeyHalf {
         keys: paper_half().items.iter().map(key).collect(),
         salt: vec![7; 32].into(),
     }
+}
+
+fn mixed_halves() -> (PaperHalf, KeyHalf) {
+    let (mut paper, mut key) = (paper_half(), key_half());
+    let blank = |accepted: &str| BlankKey {
+        accepted: vec![accepted.to_owned()],
+        ..BlankKey::default()
+    };
+    let (mut pi, mut capital, mut won) = (blank("3.14"), blank("Hà Nội"), blank("Điện Biên Phủ"));
+    (pi.tolerance, capital.ignore_diacritics, won.weight) = ("0.005".to_owned(), true, 3);
+    let mut year = blank("1954");
+    year.numeric = true;
+    for (item_id, item_type, n_options, change) in [
+        (
+            21,
+            ItemType::Cluster,
+            4,
+            ItemKey {
+                right_options: 0b0101,
+                ..ItemKey::default()
+            },
+        ),
+        (
+            22,
+            ItemType::Matching,
+            3,
+            ItemKey {
+                sequences: vec![vec![2, 0, 1].into()],
+                ..ItemKey::default()
+            },
+        ),
+        (
+            23,
+            ItemType::Ordering,
+            4,
+            ItemKey {
+                sequences: vec![vec![2, 0, 3, 1].into()],
+                ..ItemKey::default()
+            },
+        ),
+        (
+            24,
+            ItemType::Numeric,
+            0,
+            ItemKey {
+                blanks: vec![pi],
+                ..ItemKey::default()
+            },
+        ),
+        (
+            25,
+            ItemType::ShortText,
+            0,
+            ItemKey {
+                blanks: vec![capital],
+                ..ItemKey::default()
+            },
+        ),
+        (
+            26,
+            ItemType::Cloze,
+            0,
+            ItemKey {
+                blanks: vec![year, won],
+                ..ItemKey::default()
+            },
+        ),
+        (27, ItemType::Prediction, 0, ItemKey::default()),
+    ] {
+        let topic = if item_id == 27 { "doan" } else { "khac" };
+        let mut item = item(item_id, item_type, topic, n_options);
+        item.targets.clone_from(&item.options);
+        item.n_blanks = u32::try_from(change.blanks.len()).unwrap();
+        key.keys.push(ItemKey {
+            item_id,
+            revision: item.revision.clone(),
+            ..change
+        });
+        paper.items.push(item);
+    }
+    let mut blueprint = Blueprint::decode(paper.blueprint.as_ref()).unwrap();
+    let mut other = section(vec![stratum("khac", None, 6)], "0.5");
+    other.ordering_rule = OrderingRule::Positions.into();
+    other.wrong_mark = "0.1".to_owned();
+    blueprint.sections.push(other);
+    blueprint
+        .sections
+        .push(section(vec![stratum("doan", None, 1)], "1"));
+    paper.blueprint = blueprint.encode_to_vec().into();
+    (paper, key)
+}
+
+/// Unit 1 has the units 2 and 3 below it; 3 has a group of its own.
+fn units() -> Vec<ExamUnit> {
+    let unit = |unit, parent, group: &str| ExamUnit {
+        unit,
+        parent,
+        group: group.to_owned(),
+        ..ExamUnit::default()
+    };
+    vec![unit(1, 0, "xa"), unit(2, 1, ""), unit(3, 1, "truong")]
 }
 
 fn exam(secret: &[u8; 32]) -> Exam {
@@ -338,6 +577,8 @@ fn exam(secret: &[u8; 32]) -> Exam {
         .to_vec(),
         score_decimals: 2,
         map_edition: "vn-34".to_owned(),
+        pass_mark: "2".to_owned(),
+        units: units(),
         ..ExamRules::default()
     };
     let spec = ExamSpec {
@@ -357,6 +598,11 @@ fn exam(secret: &[u8; 32]) -> Exam {
     }
 }
 
+/// Persons stand in units 1 to 3; unit 0 is none.
+fn unit(n: u8) -> u32 {
+    u32::from(n % 4)
+}
+
 /// Plays one attempt: its events, and what the result must say of it.
 fn sit(n: u8, attempt: u32, paper: &Paper, key: &KeyHalf) -> (Vec<Event>, Fact) {
     let started_at_ms = u64::from(attempt) * 1_000_000 + u64::from(n) * 1_000;
@@ -373,7 +619,7 @@ fn sit(n: u8, attempt: u32, paper: &Paper, key: &KeyHalf) -> (Vec<Event>, Fact) 
     let started = Started {
         round: attempt,
         area: area.to_owned(),
-        unit: 0,
+        unit: unit(n),
         deadline_ms,
         item_ids: paper.item_ids(),
         option_order: paper.option_order().into(),
@@ -393,7 +639,7 @@ fn sit(n: u8, attempt: u32, paper: &Paper, key: &KeyHalf) -> (Vec<Event>, Fact) 
     let ended = Ended {
         by: by.into(),
         last_seq: u32::try_from(answers.len()).unwrap(),
-        chain: chain(n, attempt, &paper.form_code, &answers).into(),
+        chain: chain(&person(n), attempt, &paper.form_code, &answers).into(),
         ended_at_ms,
         cause: None,
     };
@@ -412,6 +658,7 @@ fn sit(n: u8, attempt: u32, paper: &Paper, key: &KeyHalf) -> (Vec<Event>, Fact) 
         candidate: person(n),
         attempt,
         area,
+        unit: unit(n),
         quanta,
         n_correct,
         net_time_ms: ended_at_ms - started_at_ms,
@@ -428,30 +675,58 @@ fn answers(n: u8, attempt: u32, paper: &Paper, key: &KeyHalf) -> Vec<Answered> {
     if matches!(n, 4 | 5 | 8) {
         return Vec::new();
     }
-    let mut responses: Vec<(usize, Option<Response>)> = Vec::new();
-    responses.push((0, Some(chosen(0b10))));
-    for (position, item) in paper.items.iter().enumerate() {
-        let right = right_of(key, item.item_id);
-        let shows_right = |slot: &usize| right >> item.option_order[*slot] & 1 == 1;
-        let right_slots = (0..item.option_order.len()).filter(shows_right);
-        let luck = position + usize::from(n) + usize::try_from(attempt).unwrap();
-        let bits = match luck % 4 {
-            0 => 0b1,
-            1 => right_slots.take(1).map(|slot| 1 << slot).sum(),
-            _ => right_slots.map(|slot| 1 << slot).sum(),
+    let mut responses = vec![(0, Some(chosen(0b10)))];
+    for (position, item) in (0_u32..).zip(&paper.items) {
+        let luck = position + u32::from(n) + attempt;
+        let response = match item.section {
+            0 | 1 => chosen(choice(item, right_of(key, item.item_id), luck)),
+            _ => other_response(n, item.item_id, luck),
         };
-        responses.push((position, Some(chosen(bits))));
+        responses.push((position, Some(response)));
     }
     if n == 3 {
         responses.push((1, Some(Response { value: None })));
     }
-    let answered = |(index, (position, response)): (usize, (usize, Option<Response>))| Answered {
-        seq: u32::try_from(index + 1).unwrap(),
-        position: u32::try_from(position).unwrap(),
+    numbered(responses)
+}
+
+/// Numbers responses to positions.
+fn numbered(responses: impl IntoIterator<Item = (u32, Option<Response>)>) -> Vec<Answered> {
+    let answered = |(seq, (position, response))| Answered {
+        seq,
+        position,
         response,
         ..Answered::default()
     };
-    responses.into_iter().enumerate().map(answered).collect()
+    (1..).zip(responses).map(answered).collect()
+}
+
+/// The first option, the first right one or all right ones.
+fn choice(item: &DrawnItem, right: u32, luck: u32) -> u32 {
+    let shows_right = |slot: &usize| right >> item.option_order[*slot] & 1 == 1;
+    let right_slots = (0..item.option_order.len()).filter(shows_right);
+    match luck % 4 {
+        0 => 0b1,
+        1 => right_slots.take(1).map(|slot| 1 << slot).sum(),
+        _ => right_slots.map(|slot| 1 << slot).sum(),
+    }
+}
+
+/// All right, half right, or nothing right.
+fn other_response(n: u8, item_id: u32, luck: u32) -> Response {
+    let sequence =
+        |answers: [&[u8]; 3]| Value::Sequence(answers[luck as usize % 3].to_vec().into());
+    let text = |answers: [&str; 3]| Value::Text(answers[luck as usize % 3].to_owned());
+    let value = match item_id {
+        21 => sequence([&[1, 2, 1, 2], &[1, 2, 0, 0], &[2, 1, 2, 1]]),
+        22 => sequence([&[3, 1, 2], &[3, 0, 0], &[1, 2, 3]]),
+        23 => sequence([&[2, 0, 3, 1], &[2, 0, 1, 3], &[0, 3, 1, 2]]),
+        24 => text(["3,14", "3.145", "3"]),
+        25 => text(["ha noi", "HÀ  NỘI ", "Huế"]),
+        26 => text(["1954\u{1f}điện biên phủ", "1954", "\u{1f}phủ"]),
+        _ => Value::Text(format!("{}", u32::from(n) * 100)), // the prediction
+    };
+    Response { value: Some(value) }
 }
 
 fn right_of(key: &KeyHalf, item_id: u32) -> u32 {
@@ -459,23 +734,22 @@ fn right_of(key: &KeyHalf, item_id: u32) -> u32 {
     key.keys.iter().find(is_it).unwrap().right_options
 }
 
-fn chain(n: u8, attempt: u32, form_code: &[u8; 8], answers: &[Answered]) -> Vec<u8> {
+fn chain(candidate: &[u8; 16], attempt: u32, form_code: &[u8; 8], answers: &[Answered]) -> Vec<u8> {
     let mut bytes = b"khoa-bang chain v1".to_vec();
     bytes.push(u8::try_from(EXAM_ID.len()).unwrap());
     bytes.extend(EXAM_ID.as_bytes());
-    bytes.extend(person(n));
+    bytes.extend(candidate);
     bytes.extend(attempt.to_le_bytes());
     bytes.extend(form_code);
     for answer in answers {
         bytes = Sha256::digest(&bytes).to_vec();
         bytes.extend(answer.seq.to_le_bytes());
         bytes.extend(answer.position.to_le_bytes());
-        match answer.response.as_ref().unwrap().value {
-            Some(Value::Chosen(bits)) => {
-                bytes.push(1);
-                bytes.extend(bits.to_le_bytes());
-            }
-            _ => bytes.push(0),
+        match &answer.response.as_ref().unwrap().value {
+            None => bytes.push(0),
+            Some(Value::Chosen(bits)) => bytes.extend([&[1], &bits.to_le_bytes()[..]].concat()),
+            Some(Value::Text(text)) => bytes.extend([&[2], text.as_bytes()].concat()),
+            Some(Value::Sequence(sequence)) => bytes.extend([&[3], &sequence[..]].concat()),
         }
     }
     Sha256::digest(&bytes).to_vec()
@@ -543,14 +817,21 @@ fn result(facts: &[Fact]) -> String {
         // Two places of 60,000 quanta: 600 quanta are a hundredth of a point.
         let hundredths = (fact.quanta + 300) / 600;
         let row = format!(
-            "{country}\t{area}\t{}\t{}\t{}\t{}.{:02}\t{}\t{}\t{}\t{}\t{}\t{}\n",
+            "{country}\t{area}\t{}\t{}\t{}\t{}\t{}\t{}.{:02}\t{}\t{}\t{}\t-\t{}\t{}\t{}\t{}\n",
             hex::encode(fact.candidate),
             fact.area,
+            fact.unit,
+            fact.attempt, // the round of this exam
             fact.attempt,
             hundredths / 100,
             hundredths % 100,
             fact.quanta,
             fact.n_correct,
+            if fact.quanta >= 2 * QUANTA_PER_POINT {
+                "yes"
+            } else {
+                "no"
+            },
             fact.net_time_ms,
             fact.submitted_at_ms,
             match fact.ended_by {
@@ -564,10 +845,10 @@ fn result(facts: &[Fact]) -> String {
     }
     rows.sort();
     let header = format!(
-        "khoa-bang result\t1\nexam\t{EXAM_ID}\npaper\t-\nkey\t-\n\
-         ranking\tscore,correct_count,net_time\ncounted\tbest\n\
+        "khoa-bang result\t2\nexam\t{EXAM_ID}\npaper\t-\nkey\t-\nkey_version\t1\nrulings\t0\t-\n\
+         ranking\tscore,correct_count,net_time\ncounted\tbest\nprediction\t-\t-\nexcluded\t0\n\
          quanta_per_point\t{QUANTA_PER_POINT}\npersons\t{}\n\
-         rank\tarea_rank\tcandidate\tarea\tattempt\tscore\tquanta\tcorrect\t\
+         rank\tarea_rank\tcandidate\tarea\tunit\tround\tattempt\tscore\tquanta\tcorrect\tpassed\tprediction\t\
          net_time_ms\tsubmitted_at_ms\tended_by\tform\n",
         rows.len()
     );

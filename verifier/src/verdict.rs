@@ -20,6 +20,8 @@ pub struct Verdict {
     pub n_persons: u64,
     /// Papers drawn again.
     pub n_papers_rebuilt: u64,
+    /// Ended attempts of control candidates whose outcome was checked; in none of the numbers of persons, attempts and answers.
+    pub n_control_attempts: u64,
     /// BLAKE3 of the result file as the verifier writes it.
     pub result_hash: [u8; 32],
     /// The first 1,000 differences.
@@ -44,6 +46,7 @@ impl fmt::Display for Verdict {
             n_answers,
             n_persons,
             n_papers_rebuilt,
+            n_control_attempts,
             ..
         } = self;
         let n = self.n_differences;
@@ -59,7 +62,7 @@ impl fmt::Display for Verdict {
         writeln!(
             f,
             "Đã đọc {n_events} sự kiện, {n_persons} người, {n_attempts} lượt thi, {n_answers} câu \
-             trả lời; dựng lại {n_papers_rebuilt} đề. Mã băm kết quả: {hash}."
+             trả lời; dựng lại {n_papers_rebuilt} đề; đối chiếu {n_control_attempts} lượt thi kiểm soát. Mã băm kết quả: {hash}."
         )?;
         if self.ok() {
             writeln!(
@@ -72,7 +75,7 @@ impl fmt::Display for Verdict {
         writeln!(
             f,
             "Read {n_events} events, {n_persons} persons, {n_attempts} attempts, {n_answers} \
-             answers; rebuilt {n_papers_rebuilt} papers. Result hash: {hash}."
+             answers; rebuilt {n_papers_rebuilt} papers; checked {n_control_attempts} control attempts. Result hash: {hash}."
         )?;
         for difference in self.differences.iter().take(MAX_PRINTED) {
             writeln!(f, "- {difference}")?;
@@ -102,6 +105,7 @@ mod tests {
             n_answers: 3,
             n_persons: 1,
             n_papers_rebuilt: 1,
+            n_control_attempts: 3,
             result_hash: [0xab; 32],
             differences: vec![difference; n],
             n_differences: u64::try_from(n).unwrap(),

@@ -123,7 +123,7 @@ struct Whose {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Reason {
+pub(super) enum Reason {
     TechnicalFault,
     Outage,
     Accommodation,
@@ -136,7 +136,7 @@ enum Reason {
 }
 
 impl Reason {
-    fn to_wire(self) -> ReasonCode {
+    pub(super) fn to_wire(self) -> ReasonCode {
         match self {
             Self::TechnicalFault => ReasonCode::TechnicalFault,
             Self::Outage => ReasonCode::Outage,

@@ -33,12 +33,15 @@ pub(super) type Client = OrganizerServiceClient<InterceptedService<Channel, Bear
 
 /// Reads the organizer's word.
 pub(super) fn bearer(data: &Path) -> anyhow::Result<Bearer> {
-    let file = data.join("secrets/organizer.token");
+    bearer_of(data, "organizer.token")
+}
+
+/// Reads the word of a role.
+pub(super) fn bearer_of(data: &Path, role: &'static str) -> anyhow::Result<Bearer> {
+    let file = data.join("secrets").join(role);
     let token = fs::read_to_string(&file)
         .with_context(|| format!("không đọc được {0}; máy chủ tạo tệp này khi chạy lần đầu, hãy dùng đúng --data / cannot read {0}; the server makes it at its first start, use the same --data", file.display()))?;
-    let bearer = format!("Bearer {}", token.trim())
-        .parse()
-        .context("organizer.token")?;
+    let bearer = format!("Bearer {}", token.trim()).parse().context(role)?;
     Ok(Bearer(bearer))
 }
 

@@ -10,9 +10,9 @@ use proto::exam::v1::{
 };
 
 use super::{
-    ExamCommand, act, archive,
+    ExamCommand, act, archive, ask,
     client::{self, Client, refusal},
-    codes, results, say, spec, watch,
+    codes, decide, results, say, spec, watch,
 };
 
 pub(super) fn run(
@@ -30,8 +30,14 @@ pub(super) fn run(
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let mut client = client::connect(data, server, ca).await?;
-        dispatch(&mut client, command).await
+        match command {
+            ExamCommand::Decide(command) => decide::run(data, server, ca, command).await,
+            ExamCommand::Ask(command) => ask::run(data, server, ca, command).await,
+            command => {
+                let mut client = client::connect(data, server, ca).await?;
+                dispatch(&mut client, command).await
+            }
+        }
     })
 }
 
@@ -50,7 +56,8 @@ fn check(command: &ExamCommand) -> anyhow::Result<()> {
 
 async fn dispatch(client: &mut Client, command: ExamCommand) -> anyhow::Result<()> {
     match command {
-        ExamCommand::Template => Ok(()),
+        // done before a client is made
+        ExamCommand::Template | ExamCommand::Decide(_) | ExamCommand::Ask(_) => Ok(()),
         ExamCommand::Create { file, draft } => create(client, &file, draft).await,
         ExamCommand::Publish { id } => publish(client, id).await,
         ExamCommand::Open { id } => {
@@ -89,8 +96,8 @@ async fn dispatch(client: &mut Client, command: ExamCommand) -> anyhow::Result<(
             Ok(())
         }
         ExamCommand::Watch { id } => watch::run(client, id).await,
-        ExamCommand::Standings { id, area, limit } => {
-            watch::standings(client, id, area.unwrap_or_default(), limit).await
+        ExamCommand::Standings { id, among, limit } => {
+            watch::standings(client, id, among.scope(), limit).await
         }
         ExamCommand::Codes { id, file } => codes::run(client, &id, &file).await,
         ExamCommand::Results { id, csv, xlsx } => {

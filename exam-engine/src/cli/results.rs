@@ -16,16 +16,20 @@ use super::{
 };
 
 /// The header as people read it, one column a field of the canonical file, with the area's name put in.
-const HEADER: [&str; 13] = [
+const HEADER: [&str; 17] = [
     "Hạng",
     "Hạng trong tỉnh",
     "Mã thí sinh",
     "Mã tỉnh",
     "Tỉnh, thành",
+    "Đơn vị",
+    "Vòng",
     "Lượt",
     "Điểm",
     "Điểm (lượng tử)",
     "Số câu đúng",
+    "Đạt",
+    "Dự đoán",
     "Thời gian làm bài (ms)",
     "Nộp lúc (ms)",
     "Kết thúc bởi",
@@ -141,7 +145,7 @@ fn write_xlsx(file: &Path, rows: &[Vec<String>]) -> anyhow::Result<()> {
     for (row, fields) in (1u32..).zip(rows) {
         for (column, field) in (0u16..).zip(fields) {
             // Codes keep their zeros as text; figures are figures.
-            let is_figure = matches!(column, 0 | 1 | 5..=10);
+            let is_figure = matches!(column, 0 | 1 | 5..=10 | 12..=14);
             match field.parse::<f64>() {
                 Ok(number) if is_figure => sheet.write(row, column, number)?,
                 _ => sheet.write(row, column, field.as_str())?,

@@ -112,6 +112,7 @@ fn setup(arguments: &ServeArguments) -> anyhow::Result<Setup> {
         grader: arguments.grader.clone(),
         archive: arguments.archive.clone(),
         accept_new_secrets: arguments.accept_new_secrets,
+        ..Setup::default()
     };
     let (engine, control) = (setup.has(Role::Engine), setup.has(Role::Control));
     anyhow::ensure!(

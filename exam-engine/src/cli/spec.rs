@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use anyhow::Context;
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use proto::{
-    bank::v1::{Blueprint, DifficultyWindow, MultipleRule, Section, Stratum},
+    bank::v1::{Blueprint, DifficultyWindow, MultipleRule, OrderingRule, Section, Stratum},
     exam::v1::{
-        AreaCount, CountedAttempt, ExamRules, ExamSpec, Navigation, RankingKey, ResultPolicy,
-        Round, SectionTime,
+        AreaCount, CountedAttempt, ExamRules, ExamSpec, ExamUnit, Navigation, Prize, RankingKey,
+        ResultPolicy, Round, ScoreRounding, SectionTime, UnitRankingKey,
     },
 };
 use question_bank::item::Band;
@@ -40,6 +40,15 @@ pub(super) const TEMPLATE: &str = r#"{
   "counted": "best",
   "ranking": ["score", "net_time", "submitted_at"],
   "result": "at_end",
+  "pass_mark": "5",
+  "units": [
+    {"number": 1, "name": "Sở Giáo dục", "head_count": 40, "group": "cơ quan"},
+    {"number": 2, "name": "Trường số 1", "parent": 1, "head_count": 120}
+  ],
+  "unit_ranking": ["turnout", "mean_score"],
+  "unit_threshold_percent": 30,
+  "prizes": [{"name": "Giải nhất tuần", "count": 1, "round": 1}, {"name": "Giải nhì tuần", "count": 2, "round": 1}],
+  "prize_cap": 1,
   "map": "vn-34",
   "registered": {"01": 1000, "79": 1500}
 }"#;
@@ -79,6 +88,24 @@ struct File {
     registered: BTreeMap<String, u64>,
     #[serde(default)]
     partitions: u32,
+    /// The score is never below 0.
+    #[serde(default)]
+    floor_zero: bool,
+    /// From which score an attempt passes; empty for none.
+    #[serde(default)]
+    pass_mark: String,
+    #[serde(default)]
+    rounding: Rounding,
+    #[serde(default)]
+    units: Vec<FileUnit>,
+    #[serde(default)]
+    unit_ranking: Vec<UnitRanking>,
+    #[serde(default)]
+    unit_threshold_percent: u32,
+    #[serde(default)]
+    prizes: Vec<FilePrize>,
+    #[serde(default)]
+    prize_cap: u32,
 }
 
 #[derive(Deserialize)]
@@ -97,6 +124,16 @@ struct FileSection {
     shuffle_options: bool,
     #[serde(default)]
     multiple: Multiple,
+    /// Taken off for a wrong answer; empty for nothing.
+    #[serde(default)]
+    wrong_mark: String,
+    #[serde(default)]
+    floor_zero: bool,
+    /// By statements right, from 0 on; empty for 0, 10, 25, 50, 100.
+    #[serde(default)]
+    cluster_percent: Vec<u32>,
+    #[serde(default)]
+    ordering: Ordering,
 }
 
 #[derive(Deserialize)]
@@ -119,6 +156,30 @@ struct FileWindow {
 struct FileRound {
     opens: String,
     closes: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileUnit {
+    number: u32,
+    #[serde(default)]
+    parent: u32,
+    name: String,
+    #[serde(default)]
+    head_count: u64,
+    #[serde(default)]
+    group: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FilePrize {
+    name: String,
+    count: u32,
+    #[serde(default)]
+    round: u32,
+    #[serde(default)]
+    group: String,
 }
 
 #[derive(Default, Deserialize)]
@@ -153,6 +214,38 @@ enum Multiple {
     AllOrNothing,
     Ripkey,
     PlusMinus,
+    Balanced,
+    EachOption,
+    Half,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Ordering {
+    #[default]
+    Exact,
+    Positions,
+    Adjacent,
+    Inversions,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Rounding {
+    #[default]
+    HalfUp,
+    HalfEven,
+    Down,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum UnitRanking {
+    Turnout,
+    MeanScore,
+    Persons,
+    Attempts,
+    Passed,
 }
 
 #[derive(Deserialize)]
@@ -163,6 +256,8 @@ enum Ranking {
     NetTime,
     SubmittedAt,
     FewestAttempts,
+    Prediction,
+    PredictionNotAbove,
 }
 
 fn yes() -> bool {
@@ -236,12 +331,32 @@ pub(super) fn parse(text: &str, now: Timestamp) -> anyhow::Result<ExamSpec> {
             .into_iter()
             .map(|(area, registered)| AreaCount { area, registered })
             .collect(),
+        pass_mark: file.pass_mark,
+        score_rounding: match file.rounding {
+            Rounding::HalfUp => ScoreRounding::HalfAwayFromZero,
+            Rounding::HalfEven => ScoreRounding::HalfEven,
+            Rounding::Down => ScoreRounding::TowardZero,
+        }
+        .into(),
+        units: file.units.into_iter().map(unit).collect(),
+        unit_ranking: file
+            .unit_ranking
+            .iter()
+            .map(|key| unit_ranking(key).into())
+            .collect(),
+        unit_threshold_percent: file.unit_threshold_percent,
+        prizes: file.prizes.into_iter().map(prize).collect(),
+        prize_cap: file.prize_cap,
     };
     Ok(ExamSpec {
         exam_id: file.id,
         title: file.title,
         release_no: file.release,
-        blueprint: Some(Blueprint { sections, window }),
+        blueprint: Some(Blueprint {
+            sections,
+            window,
+            floor_zero: file.floor_zero,
+        }),
         rules: Some(rules),
         n_partitions: file.partitions,
     })
@@ -281,9 +396,51 @@ fn section(section: FileSection) -> anyhow::Result<Section> {
             Multiple::AllOrNothing => MultipleRule::AllOrNothing,
             Multiple::Ripkey => MultipleRule::Ripkey,
             Multiple::PlusMinus => MultipleRule::PlusMinus,
+            Multiple::Balanced => MultipleRule::Balanced,
+            Multiple::EachOption => MultipleRule::EachOption,
+            Multiple::Half => MultipleRule::Half,
+        }
+        .into(),
+        wrong_mark: section.wrong_mark,
+        floor_zero: section.floor_zero,
+        cluster_percent: section.cluster_percent,
+        ordering_rule: match section.ordering {
+            Ordering::Exact => OrderingRule::Exact,
+            Ordering::Positions => OrderingRule::Positions,
+            Ordering::Adjacent => OrderingRule::Adjacent,
+            Ordering::Inversions => OrderingRule::Inversions,
         }
         .into(),
     })
+}
+
+fn unit(unit: FileUnit) -> ExamUnit {
+    ExamUnit {
+        unit: unit.number,
+        parent: unit.parent,
+        name: unit.name,
+        head_count: unit.head_count,
+        group: unit.group,
+    }
+}
+
+fn prize(prize: FilePrize) -> Prize {
+    Prize {
+        name: prize.name,
+        count: prize.count,
+        round: prize.round,
+        group: prize.group,
+    }
+}
+
+fn unit_ranking(key: &UnitRanking) -> UnitRankingKey {
+    match key {
+        UnitRanking::Turnout => UnitRankingKey::Turnout,
+        UnitRanking::MeanScore => UnitRankingKey::MeanScore,
+        UnitRanking::Persons => UnitRankingKey::Persons,
+        UnitRanking::Attempts => UnitRankingKey::Attempts,
+        UnitRanking::Passed => UnitRankingKey::Passed,
+    }
 }
 
 fn ranking(key: &Ranking) -> RankingKey {
@@ -293,6 +450,8 @@ fn ranking(key: &Ranking) -> RankingKey {
         Ranking::NetTime => RankingKey::NetTime,
         Ranking::SubmittedAt => RankingKey::SubmittedAt,
         Ranking::FewestAttempts => RankingKey::FewestAttempts,
+        Ranking::Prediction => RankingKey::Prediction,
+        Ranking::PredictionNotAbove => RankingKey::PredictionNotAbove,
     }
 }
 

@@ -41,18 +41,19 @@ fn line(state: &WatchExamResponse) -> String {
     line
 }
 
-/// Prints the first rows of the standings of one area, or nationwide.
+/// Prints the first rows of the standings of a scope.
 pub(super) async fn standings(
     client: &mut Client,
     id: String,
-    area: String,
+    scope: Scope,
     limit: u32,
 ) -> anyhow::Result<()> {
     let request = GetStandingsRequest {
         exam_id: id,
-        scope: Some(Scope { area }),
+        scope: Some(scope),
         offset: 0,
         limit,
+        public: false,
     };
     let reply = client.get_standings(request).await;
     let standings = reply.map_err(|status| refusal(&status))?.into_inner();

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use proto::{
-    exam::v1::{ExamState, GetResultResponse, ResultPolicy},
+    exam::v1::{
+        BoardState, Correction, Exam, ExamState, GetResultResponse, ResultPolicy, ruling::Kind,
+    },
     grader::v1::{GetStandingRequest, GetStandingResponse},
 };
 use tonic::Code;
@@ -49,12 +51,14 @@ impl Engine {
             exam_id: exam.id.as_str().to_owned(),
             candidate: caller.candidate.0.to_vec().into(),
             attempt: caller.attempt,
+            public: true,
         };
         let standing = self.standing(request).await?;
-        let counted = standing.counted.unwrap_or_default();
+        let counted = standing.counted.clone().unwrap_or_default();
+        let board = board_state(&exam.exam());
         Ok(GetResultResponse {
-            score: standing.score,
-            max_score: standing.max_score,
+            score: standing.score.clone(),
+            max_score: standing.max_score.clone(),
             n_correct: standing.n_correct,
             n_items: standing.n_items,
             net_time_ms: standing.net_time_ms,
@@ -62,6 +66,10 @@ impl Engine {
             area_rank: standing.area_rank,
             n_ranked: standing.n_ranked,
             counted_attempt: counted.attempt,
+            passed: standing.passed,
+            corrections: corrections(&standing),
+            frozen: board == BoardState::Frozen,
+            r#final: board == BoardState::Final,
         })
     }
 
@@ -86,4 +94,31 @@ impl Engine {
             tokio::time::sleep(GRADER_PAUSE).await;
         }
     }
+}
+
+/// Returns what is shown of the standings.
+fn board_state(exam: &Exam) -> BoardState {
+    let newest = exam
+        .rulings
+        .iter()
+        .rev()
+        .find_map(|ruling| match &ruling.kind {
+            Some(Kind::Board(board)) => Some(board.state()),
+            _ => None,
+        });
+    newest.unwrap_or(BoardState::Live)
+}
+
+/// Returns the decisions that changed a score after its attempt had ended.
+fn corrections(standing: &GetStandingResponse) -> Vec<Correction> {
+    let pairs = standing.scores.iter().zip(standing.scores.iter().skip(1));
+    pairs
+        .filter(|(before, after)| before.score != after.score && after.at_ms > standing.ended_at_ms)
+        .map(|(before, after)| Correction {
+            at_ms: after.at_ms,
+            note: after.note.clone(),
+            score_before: before.score.clone(),
+            score_after: after.score.clone(),
+        })
+        .collect()
 }

@@ -7,7 +7,7 @@ use std::{
 
 use dashmap::DashMap;
 use proto::{
-    bank::v1::{ItemType, PaperHalf},
+    bank::v1::{PaperHalf, PaperItem},
     exam::v1 as wire,
 };
 use question_bank::{
@@ -64,11 +64,7 @@ impl LiveExam {
             n_partitions: spec.n_partitions,
             start_window_ms: rules.start_window_ms,
             drawer,
-            shapes: half
-                .items
-                .iter()
-                .map(|item| shape(item.r#type(), item.options.len()))
-                .collect(),
+            shapes: half.items.iter().map(shape).collect(),
             half,
             exam: RwLock::new(exam),
             cells: DashMap::new(),
@@ -191,10 +187,13 @@ impl LiveExam {
     }
 }
 
-fn shape(item_type: ItemType, n_options: usize) -> ItemShape {
+fn shape(item: &PaperItem) -> ItemShape {
+    let count = |n: usize| u8::try_from(n).unwrap_or(u8::MAX); // the grader's check at publication allows far less
     ItemShape {
-        item_type,
-        n_options: u8::try_from(n_options).expect("the drawer has checked it"),
+        item_type: item.r#type(),
+        n_options: count(item.options.len()),
+        n_targets: count(item.targets.len()),
+        n_blanks: count(item.n_blanks as usize),
     }
 }
 

@@ -135,11 +135,11 @@ pub(super) fn paper(session: &Session, view: PaperView<'_>) -> wire::GetPaperRes
                     text: item.text.clone(),
                     options: order
                         .iter()
-                        .map(|index| wire::ShownOption {
-                            text: item.options[usize::from(*index)].text.clone(),
-                        })
+                        .map(|index| shown_option(&item.options[usize::from(*index)]))
                         .collect(),
                     mark: section.mark.to_owned(),
+                    targets: item.targets.iter().map(shown_option).collect(),
+                    n_blanks: item.n_blanks,
                 })
                 .collect(),
         })
@@ -147,6 +147,12 @@ pub(super) fn paper(session: &Session, view: PaperView<'_>) -> wire::GetPaperRes
     wire::GetPaperResponse {
         sections,
         form_code: hex::encode(session.head.form_code),
+    }
+}
+
+fn shown_option(option: &proto::bank::v1::Option) -> wire::ShownOption {
+    wire::ShownOption {
+        text: option.text.clone(),
     }
 }
 

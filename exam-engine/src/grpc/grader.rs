@@ -4,8 +4,11 @@ use grader::service::Graders;
 use proto::{
     exam::v1::WatchExamResponse,
     grader::v1::{
-        ExportResultRequest, ExportResultResponse, GetCountsRequest, GetCountsResponse,
-        GetStandingRequest, GetStandingResponse, GetStandingsRequest, GetStandingsResponse,
+        DryRunRequest, ExportResultRequest, ExportResultResponse, GetCountsRequest,
+        GetCountsResponse, GetGraderStateRequest, GetGraderStateResponse, GetStandingRequest,
+        GetStandingResponse, GetStandingsRequest, GetStandingsResponse, GetStatisticsRequest,
+        GetStatisticsResponse, GetUnitStandingsRequest, GetUnitStandingsResponse,
+        GetWinnersRequest, GetWinnersResponse, Impact, RankScoreRequest, RankScoreResponse,
         WatchExamRequest, grader_service_server::GraderService,
     },
 };
@@ -53,6 +56,55 @@ impl GraderService for Grader {
         request: Request<GetStandingRequest>,
     ) -> Result<Response<GetStandingResponse>, Status> {
         self.graders.get_standing(self.enter(request)?).await
+    }
+
+    type WatchStandingsStream = BoxStream<GetStandingsResponse>;
+
+    async fn watch_standings(
+        &self,
+        request: Request<GetStandingsRequest>,
+    ) -> Result<Response<Self::WatchStandingsStream>, Status> {
+        let response = self.graders.watch_standings(self.enter(request)?).await?;
+        Ok(response.map(|messages| until_stopped(messages, &self.stop)))
+    }
+
+    async fn rank_score(
+        &self,
+        request: Request<RankScoreRequest>,
+    ) -> Result<Response<RankScoreResponse>, Status> {
+        self.graders.rank_score(self.enter(request)?).await
+    }
+
+    async fn get_unit_standings(
+        &self,
+        request: Request<GetUnitStandingsRequest>,
+    ) -> Result<Response<GetUnitStandingsResponse>, Status> {
+        self.graders.get_unit_standings(self.enter(request)?).await
+    }
+
+    async fn get_winners(
+        &self,
+        request: Request<GetWinnersRequest>,
+    ) -> Result<Response<GetWinnersResponse>, Status> {
+        self.graders.get_winners(self.enter(request)?).await
+    }
+
+    async fn get_statistics(
+        &self,
+        request: Request<GetStatisticsRequest>,
+    ) -> Result<Response<GetStatisticsResponse>, Status> {
+        self.graders.get_statistics(self.enter(request)?).await
+    }
+
+    async fn dry_run(&self, request: Request<DryRunRequest>) -> Result<Response<Impact>, Status> {
+        self.graders.dry_run(self.enter(request)?).await
+    }
+
+    async fn get_grader_state(
+        &self,
+        request: Request<GetGraderStateRequest>,
+    ) -> Result<Response<GetGraderStateResponse>, Status> {
+        self.graders.get_grader_state(self.enter(request)?).await
     }
 
     async fn get_counts(

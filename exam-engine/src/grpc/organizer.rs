@@ -259,12 +259,14 @@ impl OrganizerService for Organizer {
             scope,
             offset,
             limit,
+            public,
         } = self.enter(request)?;
         let request = self.engine.to_grader(grader::GetStandingsRequest {
             exam_id,
             scope,
             offset,
             limit,
+            public,
         });
         let page = self
             .engine
@@ -297,7 +299,7 @@ impl OrganizerService for Organizer {
         let messages = ReceiverStream::new(made).map(|piece| {
             let piece = piece.map_err(to_status)?;
             Ok(ExportExamResponse {
-                file: piece.file.to_owned(),
+                file: piece.file,
                 data: piece.data,
             })
         });

@@ -94,7 +94,7 @@ impl<S: Clone + Send + 'static> Guard<S> {
         }
         if class == Class::Act {
             let metadata = MetadataMap::from_headers(headers.clone());
-            if let Err(refused) = self.watch.roles.organizer(&metadata) {
+            if let Err(refused) = self.watch.roles.organizer_or_approver(&metadata) {
                 return Guarded::refused(refused);
             }
         }

@@ -42,6 +42,8 @@ pub struct Setup {
     pub archive: Option<String>,
     /// These secrets replace those that the other processes used.
     pub accept_new_secrets: bool,
+    /// Control candidates sit each exam; the control role makes them.
+    pub controls: bool,
 }
 
 impl Default for Setup {
@@ -52,6 +54,7 @@ impl Default for Setup {
             grader: None,
             archive: None,
             accept_new_secrets: false,
+            controls: true,
         }
     }
 }

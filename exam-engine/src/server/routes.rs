@@ -176,6 +176,10 @@ pub(super) fn front(
         let service = service.max_decoding_message_size(MAX_ORGANIZER_BYTES);
         Guard::new(second.behind(service), watch, false)
     });
+    let relay = parts.with_role(Role::Control).map(|engine| {
+        let service = grpc::GraderRelay::new(Arc::clone(engine), roles.clone());
+        Guard::new(second.behind(service), watch, false)
+    });
     let operator = parts.with_role(Role::Control).map(|engine| {
         let service = grpc::Operator::new(Arc::clone(engine), roles.clone(), stop.clone());
         Guard::new(
@@ -207,7 +211,10 @@ pub(super) fn front(
     let router = mount_role(router, operator, Role::Control, &mut told);
     let router = mount_role(router, rulings, Role::Control, &mut told);
     let router = mount_role(router, log, Role::Engine, &mut told);
-    let router = mount_role(router, grader, Role::Grader, &mut told);
+    let router = match (grader, relay) {
+        (None, Some(relay)) => mount(router, relay),
+        (grader, _) => mount_role(router, grader, Role::Grader, &mut told),
+    };
     let router = mount_role(router, packages, Role::Grader, &mut told);
     let router = mount(router, Guard::new(second.behind(reflection), watch, false));
     let engine = parts.engine.clone();

@@ -206,34 +206,68 @@ impl Session {
             .ok()
             .and_then(|index| self.paper.entries.get(index));
         let entry = entry.ok_or(Error::PositionUnknown { position })?;
-        let ItemShape {
-            item_type,
-            n_options,
-        } = shape(entry.index);
-        let fits = match (&answer.response, item_type) {
-            (Response::Blank, _) => true,
+        match shape(entry.index).fit(&answer.response) {
+            Fit::Fits => {}
+            Fit::OtherType => return Err(Error::TypeMismatch { position }),
+            Fit::OutOfRange => return Err(Error::OptionOutOfRange { position }),
+        }
+        Ok(u16::try_from(position).expect("papers have at most 200 items"))
+    }
+}
+
+/// Joins the texts of a cloze's blanks.
+const BLANK_SEPARATOR: char = '\u{1f}';
+
+/// Whether a response is one that an item can have.
+enum Fit {
+    Fits,
+    OtherType,
+    OutOfRange,
+}
+
+impl ItemShape {
+    /// Source of the shapes: docs/FORMATS.md section 4.
+    fn fit(self, response: &Response) -> Fit {
+        let n_options = usize::from(self.n_options);
+        let is_whole = match (response, self.item_type) {
+            (Response::Blank, _) => return Fit::Fits,
             (Response::Chosen(bits), ItemType::SingleChoice | ItemType::TrueFalse) => {
                 bits.count_ones() <= 1
             }
-            (Response::Chosen(_), ItemType::MultipleChoice | ItemType::Cluster) => true,
+            (Response::Chosen(_), ItemType::MultipleChoice) => true,
             (
                 Response::Text(text),
-                ItemType::Numeric | ItemType::ShortText | ItemType::Cloze | ItemType::Prediction,
+                ItemType::Numeric | ItemType::ShortText | ItemType::Prediction,
             ) => text.len() <= MAX_TEXT_BYTES,
-            (Response::Sequence(order), ItemType::Matching | ItemType::Ordering) => {
-                order.len() <= usize::from(n_options)
+            (Response::Text(text), ItemType::Cloze) => {
+                let n_blanks = text.split(BLANK_SEPARATOR).count();
+                text.len() <= MAX_TEXT_BYTES && n_blanks <= usize::from(self.n_blanks)
             }
+            (
+                Response::Sequence(order),
+                ItemType::Cluster | ItemType::Matching | ItemType::Ordering,
+            ) => order.is_empty() || order.len() == n_options,
             _ => false,
         };
-        if !fits {
-            return Err(Error::TypeMismatch { position });
+        let is_in_range = match (response, self.item_type) {
+            (Response::Chosen(bits), _) => bits >> n_options == 0,
+            (Response::Sequence(marks), ItemType::Cluster) => marks.iter().all(|&mark| mark <= 2),
+            (Response::Sequence(targets), ItemType::Matching) => {
+                targets.iter().all(|&target| target <= self.n_targets)
+            }
+            (Response::Sequence(order), _) => (0..order.len()).all(|option| {
+                let placed = order
+                    .iter()
+                    .filter(|&&placed| usize::from(placed) == option);
+                placed.count() == 1
+            }),
+            _ => true,
+        };
+        match (is_whole, is_in_range) {
+            (false, _) => Fit::OtherType,
+            (true, false) => Fit::OutOfRange,
+            (true, true) => Fit::Fits,
         }
-        if let Response::Chosen(bits) = answer.response
-            && bits >> n_options != 0
-        {
-            return Err(Error::OptionOutOfRange { position });
-        }
-        Ok(u16::try_from(position).expect("papers have at most 200 items"))
     }
 }
 
@@ -256,5 +290,49 @@ fn lateness(
             Ok(Some((Lateness::LateSync, made_at)))
         }
         _ => Err(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_type_takes_its_own_responses() {
+        #[track_caller]
+        fn check(item_type: ItemType, response: Response, expected: &str) {
+            let shape = ItemShape {
+                item_type,
+                n_options: 4,
+                n_targets: 5,
+                n_blanks: 2,
+            };
+            let fit = match shape.fit(&response) {
+                Fit::Fits => "fits",
+                Fit::OtherType => "type",
+                Fit::OutOfRange => "range",
+            };
+            assert_eq!(fit, expected, "{item_type:?} {response:?}");
+        }
+        let text = |text: &str| Response::Text(text.to_owned());
+        let sequence = |bytes: &[u8]| Response::Sequence(bytes.to_vec());
+        check(ItemType::SingleChoice, Response::Chosen(8), "fits");
+        check(ItemType::SingleChoice, Response::Chosen(16), "range");
+        check(ItemType::SingleChoice, Response::Chosen(3), "type");
+        check(ItemType::MultipleChoice, Response::Chosen(15), "fits");
+        check(ItemType::Cluster, sequence(&[0, 1, 2, 1]), "fits");
+        check(ItemType::Cluster, sequence(&[0, 1, 2, 3]), "range");
+        check(ItemType::Cluster, sequence(&[1, 1, 1]), "type");
+        check(ItemType::Cluster, Response::Chosen(1), "type");
+        check(ItemType::Matching, sequence(&[0, 5, 5, 1]), "fits");
+        check(ItemType::Matching, sequence(&[0, 6, 0, 0]), "range");
+        check(ItemType::Ordering, sequence(&[3, 1, 0, 2]), "fits");
+        check(ItemType::Ordering, sequence(&[3, 1, 0, 3]), "range");
+        check(ItemType::Ordering, sequence(&[]), "fits");
+        check(ItemType::Numeric, text("3,14"), "fits");
+        check(ItemType::Prediction, text(&"9".repeat(2_001)), "type");
+        check(ItemType::Cloze, text("a\u{1f}b"), "fits");
+        check(ItemType::Cloze, text("a\u{1f}b\u{1f}c"), "type");
+        check(ItemType::Cloze, Response::Blank, "fits");
     }
 }

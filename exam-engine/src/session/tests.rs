@@ -55,6 +55,8 @@ fn shape(index: u32) -> ItemShape {
     ItemShape {
         item_type,
         n_options: 4,
+        n_targets: 0,
+        n_blanks: 0,
     }
 }
 

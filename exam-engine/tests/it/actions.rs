@@ -152,7 +152,7 @@ async fn pause(server: TestServer) {
     sitting.submit().await.unwrap();
     let archive = export(&server).await;
     let result = std::fs::read_to_string(archive.path().join("result.tsv")).unwrap();
-    let net_time = result.lines().last().unwrap().split('\t').nth(8).unwrap();
+    let net_time = result.lines().last().unwrap().split('\t').nth(12).unwrap();
     assert_eq!(net_time, "10000", "the pause is not counted");
     let verdict = verifier::verify_folder(archive.path()).unwrap();
     assert!(verdict.ok(), "{verdict}");
@@ -198,7 +198,11 @@ async fn life(server: TestServer) {
     let verdict = verifier::verify_folder(archive.path()).unwrap();
     assert!(verdict.ok(), "{verdict}");
     let result = std::fs::read_to_string(archive.path().join("result.tsv")).unwrap();
-    assert_eq!(result.lines().count(), 9 + 1, "one of two counts: {result}");
+    assert_eq!(
+        result.lines().count(),
+        13 + 1,
+        "one of two counts: {result}"
+    );
 }
 
 both!(

@@ -273,7 +273,7 @@ fn archive(data: &Path) -> (PathBuf, Vec<u8>) {
     };
     let blueprint = Blueprint {
         sections: vec![section],
-        window: None,
+        ..Blueprint::default()
     };
     let release = Bank::new(data).release().unwrap();
     let package = release.package("e", &blueprint, [1; 32]).unwrap();

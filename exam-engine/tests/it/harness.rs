@@ -77,6 +77,8 @@ pub(crate) struct TestServer {
     pub(crate) settings: Settings,
     pub(crate) wrap: Wrap,
     pub(crate) gate: Option<Arc<Gate>>,
+    /// Control candidates sit the exam; without them logs hold what a test put there.
+    pub(crate) controls: bool,
     running: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
 }
 
@@ -116,6 +118,7 @@ impl TestServer {
             settings,
             wrap: Box::new(wrap),
             gate: None,
+            controls: false,
             running: None,
         };
         server.run().await;
@@ -139,6 +142,7 @@ impl TestServer {
         let data = self.data.path();
         let setup = Setup {
             archive: Some(data.join("archive").display().to_string()),
+            controls: self.controls,
             ..Setup::default()
         };
         let parts = Some((store, clock));
@@ -460,7 +464,7 @@ pub(crate) fn spec(now_ms: u64) -> ExamSpec {
         title: "Thi thử".to_owned(),
         blueprint: Some(Blueprint {
             sections: vec![section],
-            window: None,
+            ..Blueprint::default()
         }),
         rules: Some(rules),
         n_partitions: 4,

@@ -138,6 +138,7 @@ async fn calls_spread_over_two_engines_are_all_right() {
             scope: Some(Scope::default()),
             offset: 0,
             limit: 10,
+            public: false,
         };
         let page = organizer
             .get_standings(bearer(request, cluster.word()))
@@ -789,6 +790,7 @@ async fn a_grader_of_its_own_goes_on_with_the_next_engine_and_after_a_restart() 
             scope: Some(Scope::default()),
             offset: 0,
             limit: 10,
+            public: false,
         };
         let mut organizer = organizer(&process.url).await;
         let page = organizer.get_standings(bearer(request, word)).await;

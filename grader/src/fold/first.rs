@@ -12,8 +12,8 @@ use std::{
 use super::{Fold, Person};
 use crate::{
     attempt::Finished,
-    package::Package,
     rule::Given,
+    standing::rules::Class,
     statistics::{Alarm, Choice, ExamStatistics, Statistics, alarms, text_number},
 };
 
@@ -93,21 +93,21 @@ impl Fold {
     }
 
     /// Takes a person out of the statistics before an attempt changes; if it is later than the first, nothing changes.
-    pub(super) fn leave_statistics(&mut self, who: u32, attempt: u32) {
+    pub(super) fn leave_statistics(&mut self, who: u32, attempt: u16) {
         self.count_first(who, attempt, -1);
     }
 
     /// Counts a person once an attempt has changed.
-    pub(super) fn enter_statistics(&mut self, who: u32, attempt: u32) {
+    pub(super) fn enter_statistics(&mut self, who: u32, attempt: u16) {
         self.count_first(who, attempt, 1);
     }
 
-    fn count_first(&mut self, who: u32, attempt: u32, by: i64) {
+    fn count_first(&mut self, who: u32, attempt: u16, by: i64) {
         let Some(statistics) = self.statistics.get_mut() else {
             return;
         };
-        let first = first(&self.package, &self.persons[who as usize]);
-        if let Some(first) = first.filter(|first| u32::from(first.attempt) >= attempt) {
+        let first = first(&self.persons[who as usize]);
+        if let Some(first) = first.filter(|first| first.attempt >= attempt) {
             statistics.count_attempt(&self.package, first, by);
         }
     }
@@ -115,17 +115,16 @@ impl Fold {
     /// Returns the first attempts, with the codes of their areas.
     pub(super) fn first_attempts(&self) -> impl Iterator<Item = (&Person, &Finished, &str)> {
         self.persons.iter().filter_map(|person| {
-            let first = first(&self.package, person)?;
+            let first = first(person)?;
             Some((person, first, self.counts.code(first.area)))
         })
     }
 }
 
-fn first<'a>(package: &Package, person: &'a Person) -> Option<&'a Finished> {
+fn first(person: &Person) -> Option<&Finished> {
     let mut attempts = person.finished.iter();
     let first = attempts.find(|attempt| !attempt.voided)?;
-    let excluded = package.rulings().excluded.binary_search(&person.id);
-    excluded.is_err().then_some(first)
+    (person.class == Class::Ranked).then_some(first)
 }
 
 #[cfg(test)]

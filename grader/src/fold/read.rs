@@ -12,7 +12,7 @@ use crate::{
     id::CandidateId,
     package::Package,
     quarantine::Quarantined,
-    standing::{self, key::SortKey, order::Order},
+    standing::{Of, Scope, key::SortKey, rules::Class},
 };
 
 impl Fold {
@@ -37,7 +37,7 @@ impl Fold {
     /// Returns the number of persons who started.
     #[must_use]
     pub fn n_persons(&self) -> u64 {
-        self.persons.len() as u64
+        self.persons.len() as u64 - self.n_controls
     }
 
     /// Returns the number of attempts that are running.
@@ -60,10 +60,10 @@ impl Fold {
     /// Returns the number of persons left out by a decision who would have a row.
     #[must_use]
     pub fn n_excluded(&self) -> u64 {
-        let excluded = self.package.rulings().excluded.iter();
-        let persons = excluded.filter_map(|id| self.person(id));
+        let listed = self.package.rulings().excluded.iter();
+        let persons = listed.filter_map(|id| self.person(id));
         persons
-            .filter(|person| person.finished.iter().any(|attempt| !attempt.voided))
+            .filter(|person| person.class == Class::Excluded && person.counted().is_some())
             .count() as u64
     }
 
@@ -77,57 +77,54 @@ impl Fold {
     /// Returns the number of persons ranked in an area, or nationwide for none.
     #[must_use]
     pub fn n_ranked(&self, area: Option<&str>) -> u64 {
-        self.order(area).map_or(0, Order::len)
+        self.live().n_ranked(scope(area))
     }
 
     /// Returns a page of the standings of an area, or of the country for none, by (rank, candidate id).
     #[must_use]
     pub fn page(&self, area: Option<&str>, offset: u64, limit: usize) -> Vec<Row<'_>> {
-        let Some(order) = self.order(area) else {
-            return Vec::new();
-        };
-        standing::page(order, self.package.layout(), offset, limit)
-            .into_iter()
-            .filter_map(|(rank, who)| self.row(rank, &self.persons[who as usize]))
-            .collect()
+        self.live().page(scope(area), offset, limit)
     }
 
     /// Returns the ranks of a person nationwide and in the area; none if nothing of the person is ranked.
     #[must_use]
     pub fn ranks(&self, candidate: &CandidateId) -> Option<(u64, u64)> {
-        let person = self.person(candidate)?;
-        let counted = person.counted()?;
-        let floor = self.package.layout().floor(self.key(person, counted));
-        let rank = |area| Some(self.standings.scope(area)?.rank(floor));
-        Some((rank(None)?, rank(Some(counted.area))?))
+        self.live().ranks(candidate)
     }
 
     /// Returns where a person stands; none if nothing of the person is ranked.
     #[must_use]
     pub fn standing(&self, candidate: &CandidateId) -> Option<Standing<'_>> {
-        let (rank, area_rank) = self.ranks(candidate)?;
-        Some(Standing {
-            row: self.row(rank, self.person(candidate)?)?,
-            area_rank,
-        })
+        self.live().standing(candidate)
     }
 
     /// Returns an ended attempt of a person.
     #[must_use]
     pub fn attempt(&self, candidate: &CandidateId, attempt: u32) -> Option<&Finished> {
-        let finished = &self.person(candidate)?.finished;
-        finished
-            .iter()
-            .find(|finished| u32::from(finished.attempt) == attempt)
+        self.live().attempt(candidate, attempt)
     }
 
-    /// Returns every ranked person by (rank, candidate id), and the number of the area with each.
-    pub(crate) fn rows(&self) -> impl Iterator<Item = (SortKey, u16, Row<'_>)> + '_ {
-        let order = self.standings.scope(None);
-        let entries = order.into_iter().flat_map(|order| order.iter_from(0));
-        entries.filter_map(|(key, who)| {
-            let row = self.row(0, &self.persons[who as usize])?;
-            Some((self.package.layout().floor(key), row.counted.area, row))
+    /// Sorts all ranked persons by (ranking tuple, candidate id), each with the tuple and the number of the area; the
+    /// orders that are kept live are not asked, so a result is a second way to the same standings.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = (SortKey, u16, Row<'_>)> {
+        let ranked = (0u32..)
+            .zip(&self.persons)
+            .filter(|(_, person)| person.class == Class::Ranked);
+        let mut rows: Vec<(SortKey, u32)> = ranked
+            .filter_map(|(who, person)| Some((self.key(person, person.counted()?), who)))
+            .collect();
+        let id_of = |who: u32| self.persons[who as usize].id;
+        rows.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| id_of(a.1).cmp(&id_of(b.1))));
+        rows.into_iter().filter_map(|(key, who)| {
+            let person = &self.persons[who as usize];
+            let counted = person.counted()?;
+            let row = Row {
+                rank: 0,
+                candidate: person.id,
+                area: self.counts.code(counted.area),
+                counted,
+            };
+            Some((self.package.layout().floor(key), counted.area, row))
         })
     }
 
@@ -135,9 +132,8 @@ impl Fold {
     pub(crate) fn places(&self) -> Vec<Option<Place>> {
         let mut places = vec![None; self.persons.len()];
         let layout = self.package.layout();
-        let order = self.standings.scope(None);
         let (mut rank, mut tuple) = (0, None);
-        for (n_before, (key, who)) in (0..).zip(order.into_iter().flat_map(|o| o.iter_from(0))) {
+        for (n_before, (key, who)) in (0..).zip(self.live.table(0).country().iter_from(0)) {
             let floor = layout.floor(key);
             if tuple != Some(floor) {
                 (rank, tuple) = (n_before + 1, Some(floor));
@@ -159,25 +155,12 @@ impl Fold {
         Some(self.counts.code(counted.area))
     }
 
-    fn order(&self, area: Option<&str>) -> Option<&Order> {
-        match area {
-            None => self.standings.scope(None),
-            Some(code) => self.standings.scope(Some(self.counts.find(code)?)),
-        }
-    }
-
-    fn person(&self, candidate: &CandidateId) -> Option<&Person> {
+    pub(super) fn person(&self, candidate: &CandidateId) -> Option<&Person> {
         let who = *self.idx_by_id.get(candidate)?;
         Some(&self.persons[who as usize])
     }
+}
 
-    fn row<'fold>(&'fold self, rank: u64, person: &'fold Person) -> Option<Row<'fold>> {
-        let counted = person.counted()?;
-        Some(Row {
-            rank,
-            candidate: person.id,
-            area: self.counts.code(counted.area),
-            counted,
-        })
-    }
+fn scope(area: Option<&str>) -> Scope<'_> {
+    area.map_or(Of::Country, Of::Area).overall()
 }

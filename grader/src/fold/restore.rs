@@ -8,7 +8,7 @@ use crate::{
     id::{CandidateId, partition_of},
     package::Package,
     quarantine::Quarantined,
-    standing::Standings,
+    standing::rules::Class,
 };
 
 impl Fold {
@@ -56,29 +56,25 @@ impl Fold {
     ) -> Option<()> {
         let first = finished.first().map(|finished| finished.area);
         let area = first.or(running.as_ref().map(|running| running.area))?;
-        self.counts.person_came(area);
-        for attempt in &finished {
-            self.counts.attempt_started(attempt.area);
-            self.counts.attempt_ended(attempt.area, attempt.ended_by);
-        }
-        if let Some(running) = &running {
-            self.counts.attempt_started(running.area);
-        }
         let partition = partition_of(&id, self.package.n_partitions());
-        let who = self.welcome(id, partition, running.map(Box::new), finished);
-        let counted = self.find_counted(&self.persons[who as usize]);
-        self.persons[who as usize].counted_idx = counted;
+        let who = self.welcome(id, partition, area);
+        if self.persons[who as usize].class != Class::Control {
+            self.restore_counts(running.as_ref(), &finished);
+        }
+        let person = &mut self.persons[who as usize];
+        person.running = running.map(Box::new);
+        person.finished = finished;
+        self.choose_counted(who);
         Some(())
     }
 
-    pub(crate) fn restore_standings(&mut self) {
-        let rows = (0..)
-            .zip(&self.persons)
-            .filter_map(|(who, person)| {
-                let counted = person.counted()?;
-                Some((self.key(person, counted), who, counted.area))
-            })
-            .collect();
-        self.standings = Standings::build(rows, &|who| self.persons[who as usize].id);
+    fn restore_counts(&mut self, running: Option<&Running>, finished: &[Finished]) {
+        for attempt in finished {
+            self.counts.attempt_started(attempt.area);
+            self.counts.attempt_ended(attempt.area, attempt.ended_by);
+        }
+        if let Some(running) = running {
+            self.counts.attempt_started(running.area);
+        }
     }
 }

@@ -4,73 +4,32 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use proto::{
-    exam::v1::{Exam, StandingRow},
-    grader::v1::{
-        Change, Changes, GetGraderStateResponse, GetStandingResponse, Impact, QuarantinedEntry,
-        ScoreByKey,
-    },
+    exam::v1::Exam,
+    grader::v1::{Change, Changes, GetGraderStateResponse, Impact, QuarantinedEntry, ScoreByKey},
 };
 use tonic::Status;
 
-use super::{LiveState, invalid};
+use super::invalid;
 use crate::{
+    attempt::Finished,
     correction::{self, Place},
-    fold::{Fold, Row},
-    id::CandidateId,
+    fold::Fold,
     package::Package,
     snapshot,
 };
 
-pub(super) fn standing_row(fold: &Fold, row: &Row<'_>) -> StandingRow {
-    let counted = row.counted;
-    StandingRow {
-        rank: row.rank,
-        candidate: Bytes::copy_from_slice(row.candidate.as_bytes()),
-        area: row.area.to_owned(),
-        score: fold.package().print(counted.score.quanta),
-        n_correct: u32::from(counted.score.n_correct),
-        net_time_ms: counted.net_time_ms(),
-        submitted_at_ms: counted.ended_at_ms,
-        attempt: u32::from(counted.attempt),
-        unit: counted.unit,
-        passed: counted.score.passed,
-        round: counted.round,
-    }
-}
-
-pub(super) fn own_standing(
-    state: &LiveState,
-    candidate: &CandidateId,
-    attempt: u32,
-) -> Option<GetStandingResponse> {
-    let fold = &state.fold;
-    let standing = fold.standing(candidate)?;
-    let asked = match attempt {
-        0 => standing.row.counted,
-        attempt => fold.attempt(candidate, attempt)?,
-    };
-    let package = fold.package();
+/// Scores an attempt by every version of the key.
+pub(super) fn scores_by_key(versions: &[Arc<Package>], attempt: &Finished) -> Vec<ScoreByKey> {
     let by_key = |version: &Arc<Package>| {
         let ruling = version.key_ruling();
         ScoreByKey {
             key_version: version.key_version(),
             at_ms: ruling.map_or(0, |ruling| ruling.at_ms),
             note: ruling.map_or_else(String::new, |ruling| ruling.note.clone()),
-            score: version.print(version.score(&asked.answers).quanta),
+            score: version.print(version.score(&attempt.answers).quanta),
         }
     };
-    Some(GetStandingResponse {
-        counted: Some(standing_row(fold, &standing.row)),
-        area_rank: standing.area_rank,
-        n_ranked: fold.n_ranked(None),
-        score: package.print(asked.score.quanta),
-        max_score: package.print(package.max_quanta()),
-        n_correct: u32::from(asked.score.n_correct),
-        n_items: u32::try_from(package.n_items()).expect("papers are short, checked at load"),
-        net_time_ms: asked.net_time_ms(),
-        passed: asked.score.passed,
-        scores: state.versions.iter().map(by_key).collect(),
-    })
+    versions.iter().map(by_key).collect()
 }
 
 pub(super) fn grader_state(fold: &Fold, lag: u64) -> GetGraderStateResponse {
@@ -112,7 +71,7 @@ pub(super) fn dry_run(fold: &Fold, exam: &Exam, key: &[u8]) -> Result<Impact, St
             .map(|(area, sum)| changes(area, *sum))
             .collect(),
         n_attempts: impact.n_attempts,
-        n_prizes: 0,
+        n_prizes: impact.n_prizes,
         listing: impact
             .listing
             .iter()

@@ -24,6 +24,11 @@ const PREDICTION_BITS: u32 = 34;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SortKey(u128);
 
+impl SortKey {
+    /// No key is greater.
+    pub const LAST: Self = Self(u128::MAX);
+}
+
 /// What the ranking keys of one attempt are made of.
 #[derive(Clone, Copy, Debug)]
 pub struct RankFacts {
@@ -117,6 +122,32 @@ impl KeyLayout {
         let id = u128::from_be_bytes(*candidate.as_bytes());
         let prefix = id.checked_shr(u128::BITS - self.spare_bits).unwrap_or(0);
         SortKey(tuple << self.spare_bits | prefix)
+    }
+
+    /// Returns the greatest key with the same ranking tuple.
+    #[must_use]
+    pub fn ceiling(&self, key: SortKey) -> SortKey {
+        SortKey(key.0 | !(u128::MAX.checked_shl(self.spare_bits).unwrap_or(0)))
+    }
+
+    /// Returns the key that exactly the attempts with a higher score stand before; none if the rule does not take the
+    /// score first, [`SortKey::LAST`] for a score below all.
+    #[must_use]
+    pub fn score_floor(&self, quanta: i64) -> Option<SortKey> {
+        let &(RankingKey::Score, bits) = self.fields.first()? else {
+            return None;
+        };
+        let missing = i128::from(self.max_quanta) - i128::from(quanta);
+        let unit = i128::from(self.score_unit);
+        // a score between two possible ones is beaten by those from the next possible one on
+        let steps = missing.max(0).unsigned_abs().div_ceil(unit.unsigned_abs());
+        let fits = u128::BITS - steps.leading_zeros() <= bits;
+        let shifted = steps.checked_shl(u128::BITS - bits).unwrap_or(0);
+        Some(if fits {
+            SortKey(shifted)
+        } else {
+            SortKey::LAST
+        })
     }
 
     /// Returns how far a prediction is from the quantity, smaller is better; all are alike while it is not known.
@@ -277,6 +308,36 @@ mod tests {
             Some(u64::MAX),
             &[some(u32::MAX), some(0), none],
         );
+    }
+
+    #[test]
+    fn the_floor_of_a_score_lies_behind_exactly_the_higher_scores() {
+        let ranking = [RankingKey::Score, RankingKey::NetTime];
+        let layout = KeyLayout::new(&ranking, (0, 100_000), 2_500, 40, None).unwrap();
+        let key = |quanta: i64| {
+            let facts = RankFacts {
+                quanta,
+                n_correct: 0,
+                net_time_ms: 0,
+                submitted_at_ms: 0,
+                attempt: 1,
+                prediction: None,
+            };
+            layout.pack(&facts, &CandidateId::from([0; 16]))
+        };
+        for asked in [100_001, 100_000, 99_999, 50_000, 49_999, 2_501, 2_500, 1, 0] {
+            let floor = layout.score_floor(asked).unwrap();
+            for quanta in (0..=100_000).step_by(2_500) {
+                assert_eq!(key(quanta) < floor, quanta > asked, "{quanta} {asked}");
+            }
+        }
+        assert_eq!(layout.score_floor(-2_500 * 100), Some(SortKey::LAST));
+        assert_eq!(layout.score_floor(i64::MIN), Some(SortKey::LAST));
+        let (low, high) = (key(5_000), layout.ceiling(key(5_000)));
+        assert!(low <= high && layout.floor(high) == low && high < key(2_500));
+        assert_eq!(layout.ceiling(high), high);
+        let other = KeyLayout::new(&ranking[1..], (0, 100_000), 2_500, 40, None).unwrap();
+        assert_eq!(other.score_floor(0), None);
     }
 
     #[test]

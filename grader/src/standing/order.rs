@@ -48,24 +48,24 @@ impl Order {
     /// Builds the order from entries that are sorted already.
     pub fn from_sorted(entries: impl IntoIterator<Item = (SortKey, u32)>) -> Self {
         let mut order = Self::default();
-        let mut chunk = Chunk::default();
-        let mut group = Group::default();
         for (key, who) in entries {
-            if chunk.keys.len() == CHUNK - CHUNK / 4 {
-                group.push(std::mem::take(&mut chunk));
-            }
-            if group.chunks.len() == GROUP - GROUP / 4 {
-                order.push(std::mem::take(&mut group));
-            }
-            chunk.insert(chunk.keys.len(), key, who);
-        }
-        if !chunk.keys.is_empty() {
-            group.push(chunk);
-        }
-        if !group.chunks.is_empty() {
-            order.push(group);
+            order.append(key, who);
         }
         order
+    }
+
+    /// Puts a person behind all others, where it belongs; chunks and groups are left with room for insertions.
+    pub(crate) fn append(&mut self, key: SortKey, who: u32) {
+        if self.groups.last().is_none_or(Group::is_built) {
+            self.groups.push(Group::default());
+            self.lasts.push((key, who));
+            self.lens.push(0);
+        }
+        let at = self.groups.len() - 1;
+        self.groups[at].append(key, who);
+        self.lasts[at] = (key, who);
+        self.lens[at] += 1;
+        self.len += 1;
     }
 
     /// Returns the number of entries.
@@ -128,6 +128,33 @@ impl Order {
         1 + sum(&self.lens[..at]) + inside
     }
 
+    /// Returns the number of entries whose key is not greater.
+    pub(crate) fn up_to(&self, key: SortKey) -> u64 {
+        let at = self.lasts.partition_point(|last| last.0 <= key);
+        let inside = self.groups.get(at).map_or(0, |group| group.up_to(key));
+        sum(&self.lens[..at]) + inside
+    }
+
+    /// Returns the number of entries before one, which need not be in this order.
+    pub(crate) fn before(&self, entry: (SortKey, u32), id_of: &impl Fn(u32) -> CandidateId) -> u64 {
+        let at = child_of(&self.lasts, entry, id_of);
+        let inside = self
+            .groups
+            .get(at)
+            .map_or(0, |group| group.before(entry, id_of));
+        sum(&self.lens[..at]) + inside
+    }
+
+    /// Returns the entry that this many stand before.
+    pub(crate) fn entry(&self, offset: u64) -> Option<(SortKey, u32)> {
+        let (group_at, in_group) = locate(&self.lens, offset);
+        let group = self.groups.get(group_at)?;
+        let (chunk_at, in_chunk) = locate(&group.lens, in_group);
+        let chunk = group.chunks.get(chunk_at)?;
+        let place = usize::try_from(in_chunk).ok()?;
+        Some((*chunk.keys.get(place)?, *chunk.whos.get(place)?))
+    }
+
     /// Returns the entries from an offset on, in order.
     pub fn iter_from(&self, offset: u64) -> impl Iterator<Item = (SortKey, u32)> + '_ {
         let (group_at, in_group) = locate(&self.lens, offset);
@@ -143,13 +170,6 @@ impl Order {
             .skip(chunk_at)
             .flat_map(|chunk| chunk.keys.iter().copied().zip(chunk.whos.iter().copied()))
             .skip(skipped)
-    }
-
-    fn push(&mut self, group: Group) {
-        self.lasts.push(group.last());
-        self.lens.push(group.len());
-        self.len += u64::from(group.len());
-        self.groups.push(group);
     }
 
     fn refresh(&mut self, at: usize) {
@@ -194,6 +214,24 @@ impl Group {
         self.lasts.push(chunk.last());
         self.lens.push(chunk.len());
         self.chunks.push(chunk);
+    }
+
+    /// Reports whether it is as full as an order built at once makes it.
+    fn is_built(&self) -> bool {
+        self.chunks.len() >= GROUP - GROUP / 4 && self.chunks.last().is_some_and(Chunk::is_built)
+    }
+
+    fn append(&mut self, key: SortKey, who: u32) {
+        if self.chunks.last().is_none_or(Chunk::is_built) {
+            self.chunks.push(Chunk::default());
+            self.lasts.push((key, who));
+            self.lens.push(0);
+        }
+        let at = self.chunks.len() - 1;
+        let n_keys = self.chunks[at].keys.len();
+        self.chunks[at].insert(n_keys, key, who);
+        self.lasts[at] = (key, who);
+        self.lens[at] += 1;
     }
 
     fn insert(&mut self, entry: Entry, id_of: &impl Fn(u32) -> CandidateId) {
@@ -242,6 +280,23 @@ impl Group {
         sum(&self.lens[..at]) + inside
     }
 
+    fn up_to(&self, key: SortKey) -> u64 {
+        let at = self.lasts.partition_point(|last| last.0 <= key);
+        let inside = self.chunks.get(at).map_or(0, |chunk| {
+            chunk.keys.partition_point(|other| *other <= key) as u64
+        });
+        sum(&self.lens[..at]) + inside
+    }
+
+    fn before(&self, entry: Entry, id_of: &impl Fn(u32) -> CandidateId) -> u64 {
+        let at = child_of(&self.lasts, entry, id_of);
+        let inside = self
+            .chunks
+            .get(at)
+            .map_or(0, |chunk| chunk.place(entry, id_of) as u64);
+        sum(&self.lens[..at]) + inside
+    }
+
     fn split(&mut self) -> Self {
         let half = self.chunks.len() / 2;
         Self {
@@ -278,6 +333,10 @@ impl Group {
 }
 
 impl Chunk {
+    fn is_built(&self) -> bool {
+        self.keys.len() >= CHUNK - CHUNK / 4
+    }
+
     fn len(&self) -> u32 {
         u32::try_from(self.keys.len()).expect("a chunk is short")
     }
@@ -341,6 +400,18 @@ fn locate(lens: &[u32], mut offset: u64) -> (usize, u64) {
         offset -= u64::from(len);
     }
     (lens.len(), 0)
+}
+
+#[cfg(test)]
+impl Order {
+    /// Returns the bytes that the entries take, with unused room.
+    pub(crate) fn room(&self) -> usize {
+        let groups = self.groups.iter();
+        groups
+            .flat_map(|group| &group.chunks)
+            .map(|chunk| chunk.keys.capacity() * 16 + chunk.whos.capacity() * 4 + 48 + 36)
+            .sum()
+    }
 }
 
 #[cfg(test)]
@@ -495,12 +566,7 @@ mod tests {
         for who in 0..n_entries {
             order.insert(key(scatter(who)), who, &id_of);
         }
-        let room: usize = order
-            .groups
-            .iter()
-            .flat_map(|group| &group.chunks)
-            .map(|chunk| chunk.keys.capacity() * 16 + chunk.whos.capacity() * 4 + 48 + 36)
-            .sum();
+        let room = order.room();
         let bytes_each = room / n_entries as usize;
         assert!(
             (20..32).contains(&bytes_each),

@@ -802,22 +802,23 @@ impl ErrorCode {
 /// What a candidate answered to one item. No value: the answer was cleared (blank).
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Response {
-    /// Positions are as shown on the candidate's paper.
+    /// Positions are as shown on the candidate's paper (docs/FORMATS.md section 4).
     #[prost(oneof = "response::Value", tags = "1, 2, 3")]
     pub value: ::core::option::Option<response::Value>,
 }
 /// Nested message and enum types in `Response`.
 pub mod response {
-    /// Positions are as shown on the candidate's paper.
+    /// Positions are as shown on the candidate's paper (docs/FORMATS.md section 4).
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
     pub enum Value {
         /// Chosen options of a choice; bit 0 is the option shown first.
         #[prost(uint32, tag = "1")]
         Chosen(u32),
-        /// Text of numeric, short text and prediction items, NFC, at most 2,000 bytes.
+        /// Numeric, short text, prediction, and cloze, whose blanks are joined by U+001F; at most 2,000 bytes.
         #[prost(string, tag = "2")]
         Text(::prost::alloc::string::String),
-        /// Order or pairing: one byte an element, the shown index.
+        /// Cluster: one byte a statement, 0 for nothing, 1 true, 2 false. Matching: one byte an option, 0 for nothing, else 1 + its
+        /// target. Ordering: one byte a place, the option put there.
         #[prost(bytes, tag = "3")]
         Sequence(::prost::bytes::Bytes),
     }
@@ -868,6 +869,12 @@ pub struct Started {
     /// Accommodation: minutes on top.
     #[prost(uint32, tag = "10")]
     pub extra_minutes: u32,
+    /// Keyed hash of the caller's network address; 0 if not known. Equal tags of one exam mean equal addresses, nothing else can be learned from them.
+    #[prost(fixed64, tag = "11")]
+    pub address_tag: u64,
+    /// Keyed hash of the id the device chose for itself; 0 if none.
+    #[prost(fixed64, tag = "12")]
+    pub device_tag: u64,
 }
 /// One answer was stored.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1735,6 +1742,12 @@ pub struct ShownItem {
     /// Mark of the item, decimal ("0.25").
     #[prost(string, tag = "5")]
     pub mark: ::prost::alloc::string::String,
+    /// Matching: what the options are paired with; answers name their positions from 1.
+    #[prost(message, repeated, tag = "6")]
+    pub targets: ::prost::alloc::vec::Vec<ShownOption>,
+    /// Cloze: number of blanks; answers are their texts joined by U+001F.
+    #[prost(uint32, tag = "7")]
+    pub n_blanks: u32,
 }
 /// One section as shown.
 #[derive(Clone, PartialEq, ::prost::Message)]

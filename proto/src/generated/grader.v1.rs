@@ -44,13 +44,29 @@ pub struct GetStandingRequest {
     #[prost(bool, tag = "4")]
     pub public: bool,
 }
+/// Where a person stands in one scope.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ScopePlace {
+    /// Who is ranked.
+    #[prost(message, optional, tag = "1")]
+    pub scope: ::core::option::Option<super::super::exam::v1::Scope>,
+    /// Rank; ties share one (1, 2, 2, 4).
+    #[prost(uint64, tag = "2")]
+    pub rank: u64,
+    /// Persons with this rank.
+    #[prost(uint64, tag = "3")]
+    pub n_tied: u64,
+    /// Persons ranked.
+    #[prost(uint64, tag = "4")]
+    pub n_ranked: u64,
+}
 /// The standing of one person.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GetStandingResponse {
-    /// Row of the counted attempt, nationwide.
+    /// Row of the counted attempt, nationwide; unset for who is left out of the standings.
     #[prost(message, optional, tag = "1")]
     pub counted: ::core::option::Option<super::super::exam::v1::StandingRow>,
-    /// Rank of the counted attempt in the person's area.
+    /// Rank of the counted attempt in the person's area; 0 for who is left out.
     #[prost(uint64, tag = "2")]
     pub area_rank: u64,
     /// Persons ranked nationwide.
@@ -77,6 +93,12 @@ pub struct GetStandingResponse {
     /// Scores of that attempt by every version of the key, oldest first.
     #[prost(message, repeated, tag = "10")]
     pub scores: ::prost::alloc::vec::Vec<ScoreByKey>,
+    /// When that attempt ended, Unix milliseconds.
+    #[prost(uint64, tag = "11")]
+    pub ended_at_ms: u64,
+    /// In the country, the area, the unit and those above it, and the group; of the whole exam, then of each round of several.
+    #[prost(message, repeated, tag = "12")]
+    pub places: ::prost::alloc::vec::Vec<ScopePlace>,
 }
 /// The score of an attempt by one version of the key.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -235,7 +257,7 @@ pub struct Winner {
 /// Who would get the prizes.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GetWinnersResponse {
-    /// By prize, then rank.
+    /// By prize, then rank; at most 20,000.
     #[prost(message, repeated, tag = "1")]
     pub winners: ::prost::alloc::vec::Vec<Winner>,
 }
