@@ -17,7 +17,7 @@ use proto::{
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
-use crate::{CandidateId, Fold, Package, Result, partition_of};
+use crate::{Answers, CandidateId, Chosen, Finished, Fold, Package, Result, partition_of};
 
 pub(crate) const T0_MS: u64 = 1_700_000_000_000;
 /// Three single choices of four options, then three multiple choices of five.
@@ -131,6 +131,53 @@ pub(crate) fn parts() -> Parts {
             ..KeyHalf::default()
         },
         foreign_key: false,
+    }
+}
+
+/// Returns the parts of an exam of single choices of four, A right, of which a paper has so many.
+pub(crate) fn wide(n_items: u32, quota: u32) -> Parts {
+    let mut parts = parts();
+    let (item, key) = (parts.paper.items[0].clone(), parts.key.keys[0].clone());
+    parts.blueprint.sections.truncate(1);
+    parts.blueprint.sections[0].strata[0].quota = quota;
+    let items = (1..=n_items).map(|item_id| PaperItem {
+        item_id,
+        ..item.clone()
+    });
+    parts.paper.items = items.collect();
+    let keys = (1..=n_items).map(|item_id| ItemKey {
+        item_id,
+        ..key.clone()
+    });
+    parts.key.keys = keys.collect();
+    parts
+}
+
+/// Returns an attempt that has ended.
+pub(crate) fn finished(
+    package: &Package,
+    area: u16,
+    started_at_ms: u64,
+    chosen: Box<[Chosen]>,
+) -> Finished {
+    let answers = Answers {
+        chosen,
+        ..Answers::default()
+    };
+    Finished {
+        attempt: 1,
+        area,
+        unit: 0,
+        round: 1,
+        ended_by: EndedBy::Candidate,
+        score: package.score(&answers),
+        prediction: None,
+        started_at_ms,
+        ended_at_ms: started_at_ms + 1,
+        idle_ms: 0,
+        voided: false,
+        form_code: [0; 8],
+        answers,
     }
 }
 

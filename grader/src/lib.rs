@@ -25,6 +25,7 @@ mod snapshot;
 mod standing;
 mod unit;
 
+mod report;
 pub mod statistics;
 
 mod error;

@@ -135,13 +135,12 @@ mod tests {
     use proto::exam::v1::{
         EndedBy, ExclusionRuling, Restored, Ruling, Voided, event::Kind, ruling,
     };
-    use proto::{bank::v1::PaperItem, key::v1::ItemKey};
     use rand::{RngExt, SeedableRng, rngs::StdRng};
 
     use super::*;
     use crate::{
-        attempt::{Answers, Chosen},
-        fixture::{Log, T0_MS, candidate, parts},
+        attempt::Chosen,
+        fixture::{Log, T0_MS, candidate, finished, parts, wide},
         load, save,
         statistics::{ItemReport, TestReport},
     };
@@ -223,22 +222,7 @@ mod tests {
 
     /// Prints what an ended attempt of 30 items costs the statistics, of a bank of so many.
     fn measure(n_items: u16) {
-        let mut parts = parts();
-        let (item, key) = (parts.paper.items[0].clone(), parts.key.keys[0].clone());
-        parts.blueprint.sections.truncate(1);
-        parts.blueprint.sections[0].strata[0].quota = 30;
-        let ids = 1..=u32::from(n_items);
-        let items = ids.clone().map(|item_id| PaperItem {
-            item_id,
-            ..item.clone()
-        });
-        parts.paper.items = items.collect();
-        let keys = ids.map(|item_id| ItemKey {
-            item_id,
-            ..key.clone()
-        });
-        parts.key.keys = keys.collect();
-        let package = parts.load().unwrap();
+        let package = wide(u32::from(n_items), 30).load().unwrap();
         let mut rng = StdRng::seed_from_u64(1);
         let mut attempt = |n: u64| {
             let first = rng.random_range(0..n_items);
@@ -246,25 +230,8 @@ mod tests {
                 item_idx: (first + at * 131) % n_items,
                 options: [0b0001, 0b0001, 0b0010, 0b0100, 0][rng.random_range(0..5)],
             });
-            let answers = Answers {
-                chosen: chosen.collect(),
-                ..Answers::default()
-            };
-            Finished {
-                attempt: 1,
-                area: rng.random_range(0..34),
-                unit: 0,
-                round: 1,
-                ended_by: EndedBy::Candidate,
-                score: package.score(&answers),
-                prediction: None,
-                started_at_ms: T0_MS + n * 100,
-                ended_at_ms: T0_MS + n * 100 + 1,
-                idle_ms: 0,
-                voided: false,
-                form_code: [0; 8],
-                answers,
-            }
+            let chosen = chosen.collect();
+            finished(&package, rng.random_range(0..34), T0_MS + n * 100, chosen)
         };
         let attempts: Vec<Finished> = (0..200_000).map(&mut attempt).collect();
         let mut statistics = Statistics::of(&package);

@@ -41,9 +41,11 @@ pub(super) fn evidence(item: &Seen<'_>, chance: f64) -> Vec<Evidence> {
     let each = chance / others.len().max(1) as f64;
     let key = Group::new(item, item.info.right(), |it| item.info.is_right(it));
     for other in &others {
-        evidence.extend(beats_key(item, &key, other, each));
-        evidence.extend(stronger_than_key(&key, other, each));
-        evidence.extend(as_good_as_key(item, &key, other, each));
+        let beats = beats_key(item, &key, other, each);
+        let stronger = stronger_than_key(&key, other, each);
+        let instead = beats.is_some() || stronger.is_some();
+        let too = (!instead).then(|| as_good_as_key(item, &key, other, each));
+        evidence.extend(beats.into_iter().chain(stronger).chain(too.flatten()));
     }
     evidence.extend(against_options(item, chance));
     evidence

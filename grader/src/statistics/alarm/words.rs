@@ -188,7 +188,7 @@ impl ExamStatistics {
     }
 
     /// Names what was answered.
-    fn name(&self, item_id: Option<u32>, choice: Choice) -> String {
+    pub(crate) fn name(&self, item_id: Option<u32>, choice: Choice) -> String {
         let text = item_id.and_then(|item_id| self.texts.get(&(item_id, choice)));
         let has_options = item_id
             .and_then(|item_id| self.package.item_idx(item_id))
@@ -196,7 +196,13 @@ impl ExamStatistics {
         match text {
             Some(text) => format!("“{text}”"),
             None if has_options => letters(choice),
-            None => format!("#{}", choice.0),
+            None => match choice {
+                Choice::BLANK => "–".to_owned(),
+                Choice::WRONG => "sai / wrong".to_owned(),
+                Choice::PARTIAL => "một phần / part".to_owned(),
+                Choice::RIGHT => "đúng / right".to_owned(),
+                Choice(number) => format!("({number})"),
+            },
         }
     }
 }
