@@ -140,6 +140,7 @@ mod tests {
     use super::*;
     use crate::{
         attempt::Chosen,
+        control_candidate,
         fixture::{Log, T0_MS, candidate, finished, parts, wide},
         load, save,
         statistics::{ItemReport, TestReport},
@@ -206,6 +207,8 @@ mod tests {
         let mut log = Log::new(&parts());
         log.sit(candidate(1), 1, "79", &[(0, 1)], 1_000, EndedBy::Candidate);
         log.sit(candidate(2), 1, "79", &[], 1_000, EndedBy::Candidate);
+        let control = control_candidate(log.package.exam_id(), 0);
+        log.sit(control, 1, "79", &[], 1_000, EndedBy::Candidate);
         let mut parts = parts();
         parts.exam.rulings.push(Ruling {
             number: 1,

@@ -218,6 +218,46 @@ mod tests {
         assert_eq!(cohorts.width_ms, 5 * HOUR_MS);
     }
 
+    #[track_caller]
+    fn check_choice(key: Key, given: Given<'_>, quanta: i64, expected: Choice) {
+        let item = Item {
+            key,
+            ..parts().load().unwrap().items()[0].clone()
+        };
+        let grade = Grade {
+            quanta,
+            mark_quanta: 4,
+            is_full: quanta == 4,
+            blank: given == Given::Blank,
+        };
+        assert_eq!(choice(&item, given, grade), expected);
+    }
+
+    #[test]
+    fn a_response_is_one_small_number() {
+        let single = || Key::Single([1, 4].into());
+        check_choice(single(), Given::Blank, 0, Choice::BLANK);
+        check_choice(single(), Given::Chosen(4), 4, Choice(4));
+        let sets = || Key::Multiple([3, 5].into());
+        check_choice(sets(), Given::Chosen(5), 4, Choice(3));
+        check_choice(sets(), Given::Chosen(6), 2, Choice(6));
+        let cluster = || Key::Cluster([0b0101].into());
+        let judged = |marks, quanta, statements| {
+            check_choice(
+                cluster(),
+                Given::Sequence(marks),
+                quanta,
+                Choice::judged(statements),
+            );
+        };
+        judged(&[1, 2, 1, 2], 4, 0b0101);
+        judged(&[2, 2, 2, 2], 1, 0);
+        let order = || Key::Ordering([[0, 1].into()].into());
+        check_choice(order(), Given::Sequence(&[0, 1]), 4, Choice::RIGHT);
+        check_choice(order(), Given::Sequence(&[1, 0]), 2, Choice::PARTIAL);
+        check_choice(order(), Given::Sequence(&[1, 0]), -1, Choice::WRONG);
+    }
+
     #[test]
     fn days_are_those_of_the_calendar() {
         let days = [0, 58, 59, 11_016, 19_675, 20_513];

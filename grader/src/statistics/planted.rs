@@ -4,12 +4,15 @@
 
 use std::collections::BTreeSet;
 
+use proto::key::v1::{BlankKey, KeyHalf};
+
 use super::{
     alarm::{Alarm, Evidence, alarms},
     irt::{self, Model, Settings},
     simulation::{Candidate, DIFFICULTIES, Exam, Form, Item, MARK, Random, items},
     to_bank,
 };
+use crate::fixture::parts;
 
 const N_CANDIDATES: usize = 1_000;
 const SEED: u64 = 20;
@@ -388,6 +391,42 @@ fn spoilt_keys_raise_alarms() {
     assert!(n_caught >= 50);
     let names: BTreeSet<_> = kinds.iter().map(|kind| &kind.name).collect();
     assert_eq!(names.len(), kinds.len(), "each kind is another");
+}
+
+/// Errors that no exam can be opened with, so that no alarm is needed.
+#[test]
+fn keys_that_fit_no_item_are_blocked() {
+    type Spoil = fn(&mut KeyHalf);
+    let kinds: [(&str, Spoil); 9] = [
+        ("an option that does not exist", |half| {
+            half.keys[0].right_options = 1 << 4;
+        }),
+        ("no option", |half| half.keys[0].right_options = 0),
+        ("no option of a set", |half| half.keys[3].right_options = 0),
+        ("a text where an option is chosen", |half| {
+            half.keys[0].blanks.push(BlankKey::default());
+        }),
+        ("an order where an option is chosen", |half| {
+            half.keys[0].sequences.push(vec![0, 1, 2, 3].into());
+        }),
+        ("an item without a key", |half| drop(half.keys.pop())),
+        ("a key without an item", |half| {
+            let last = half.keys[5].clone();
+            half.keys.push(last);
+        }),
+        ("keys of two items exchanged with their numbers", |half| {
+            half.keys.swap(0, 1);
+        }),
+        ("the key of an older revision", |half| {
+            half.keys[0].revision = vec![1; 32].into();
+        }),
+    ];
+    for (what, spoil) in kinds {
+        let mut parts = parts();
+        spoil(&mut parts.key);
+        assert!(parts.load().is_err(), "{what}");
+    }
+    assert!(parts().load().is_ok(), "a sound key is not blocked");
 }
 
 #[test]
