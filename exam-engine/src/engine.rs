@@ -49,7 +49,7 @@ pub(crate) use registry::Package;
 use registry::Registry;
 pub use rulings::{Proposal, Proposed, verdict_message};
 pub use save_answers::{MAX_ANSWERS, Receipt};
-pub use start_attempt::StartedAttempt;
+pub use start_attempt::{Origin, StartedAttempt};
 pub use tail_log::{MAX_ENTRIES, TailBatch};
 use tonic::transport::Channel;
 

@@ -98,6 +98,7 @@ async fn answer_until_killed(channel: Channel, person: u8, code: String) -> Vec<
         .start_attempt(StartAttemptRequest {
             access_code: code,
             slot_token: String::new(),
+            device_id: String::new(),
         })
         .await
     else {
