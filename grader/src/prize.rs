@@ -422,6 +422,25 @@ mod tests {
     }
 
     #[test]
+    fn a_tie_wider_than_a_message_is_cut() {
+        let parts = exam(vec![listed("nhất", 1, 0, ""), listed("nhì", 1, 0, "")], 0);
+        let mut log = Log::new(&parts);
+        for n in 0..=u32::try_from(MAX_WINNERS).unwrap() {
+            let mut id = [0; 16];
+            id[..4].copy_from_slice(&n.to_be_bytes());
+            log.sit(CandidateId::from(id), 1, "79", &[], 10, EndedBy::Candidate);
+        }
+        let fold = log.fold();
+        let winners = winners(&fold);
+        assert_eq!(winners.len(), MAX_WINNERS);
+        assert!(
+            winners
+                .iter()
+                .all(|winner| winner.undecided && winner.prize_idx == 0)
+        );
+    }
+
+    #[test]
     fn who_is_left_out_wins_nothing() {
         let mut parts = exam(vec![listed("nhất", 1, 0, "")], 0);
         let ruling = Ruling {

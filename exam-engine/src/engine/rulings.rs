@@ -314,7 +314,12 @@ impl Engine {
 
     async fn check_board(&self, exam: &Exam, board: &BoardRuling) -> Result<()> {
         if board.state() != BoardState::Final {
-            return Ok(());
+            let is_final = |ruling: &Ruling| matches!(&ruling.kind, Some(Kind::Board(board)) if board.state() == BoardState::Final);
+            return require(
+                "board.state",
+                !exam.rulings.iter().any(is_final),
+                "kết quả đã là chính thức / the result is final",
+            );
         }
         if exam.state() != ExamState::Closed {
             return Err(Error::ExamState {

@@ -9,6 +9,7 @@ mod backup;
 mod bad_input;
 mod cluster;
 mod command_line;
+mod decisions;
 mod embedded_store;
 mod failover;
 mod faults;

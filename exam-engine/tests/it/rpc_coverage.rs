@@ -193,9 +193,11 @@ fn nothing_that_engines_send_reaches_a_key() {
     assert!(reaches_a_key(&reachable(&files, ".key.v1.KeyHalf")));
 }
 
-/// Only what the control role and its command do with a corrected key names the key package; a candidate's call never does.
-const OF_CONTROL: [&str; 4] = [
+/// Only what the control role and its command do with keys names the key package; a candidate's call never does.
+const OF_CONTROL: [&str; 6] = [
     "cli/decide.rs",
+    "engine/controls.rs",
+    "engine/controls/answer.rs",
     "engine/rulings.rs",
     "grpc/ruling.rs",
     "server/routes.rs",

@@ -23,7 +23,7 @@ use crate::harness::{DURATION_MS, EXAM, N_ITEMS, Sitting, TestServer, bearer, bo
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Answers every item rightly, or none.
-async fn answer_all(sitting: &mut Sitting, rightly: bool) {
+pub(crate) async fn answer_all(sitting: &mut Sitting, rightly: bool) {
     let paper = sitting.paper().await;
     for item in paper.sections.iter().flat_map(|section| &section.items) {
         let wanted = item

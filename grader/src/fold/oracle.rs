@@ -325,12 +325,9 @@ impl Case {
             false => u64::MAX,
         };
         for (view, before_ms) in [(fold.live(), u64::MAX), (fold.public(), public_before)] {
-            if let Some(person) = fold
-                .persons
-                .iter()
-                .find(|person| misses(view, person, before_ms))
-            {
-                return Some(format!("{person:?} before {before_ms}"));
+            let mut persons = fold.persons.iter();
+            if persons.any(|person| misses(view, person, before_ms)) {
+                return Some(format!("own attempts before {before_ms}"));
             }
             let persons = fold.persons.iter();
             let listed: Vec<_> = persons.map(|person| view.places(&person.id)).collect();
@@ -341,7 +338,7 @@ impl Case {
                     if page(view, scope, 0, usize::MAX) != rows
                         || view.n_ranked(scope) != rows.len() as u64
                         || page(view, scope, 2, 3) != *rows.get(2..rows.len().min(5)).unwrap_or(&[])
-                        || !self.places_agree(fold, view, scope, &rows, &listed)
+                        || !self.places_agree(fold, scope, &rows, &listed)
                     {
                         return Some(format!("{scope:?} before {before_ms}: {rows:?}"));
                     }
@@ -354,22 +351,18 @@ impl Case {
     fn places_agree(
         &self,
         fold: &Fold,
-        view: View<'_>,
         scope: Scope<'_>,
         rows: &[PlainRow],
         listed: &[Vec<Place<'_>>],
     ) -> bool {
+        let is_listed = scope.round.is_none() || self.rules().rounds.len() > 1;
         fold.persons.iter().zip(listed).all(|(person, listed)| {
-            let row = rows.iter().find(|row| row.1 == person.id);
-            let own = view.place(&person.id, scope);
-            let listed = listed.iter().find(|place| place.scope == scope);
-            let n_rounds = self.rules().rounds.len();
-            let is_listed = scope.round.is_none() || n_rounds > 1;
-            own.map(|place| place.rank) == row.map(|row| row.0)
-                && (!is_listed || listed == own.as_ref())
-                && own.is_none_or(|place| {
-                    let n_tied = rows.iter().filter(|row| row.0 == place.rank).count() as u64;
-                    (place.n_tied, place.n_ranked) == (n_tied, rows.len() as u64)
+            let row = rows.iter().find(|row| row.1 == person.id && is_listed);
+            let place = listed.iter().find(|place| place.scope == scope);
+            place.map(|place| (place.rank, place.n_tied, place.n_ranked))
+                == row.map(|&(rank, ..)| {
+                    let n_tied = rows.iter().filter(|row| row.0 == rank).count() as u64;
+                    (rank, n_tied, rows.len() as u64)
                 })
         })
     }

@@ -89,16 +89,6 @@ impl<'fold> View<'fold> {
             .collect()
     }
 
-    /// Returns where a person stands in a scope; none if nothing of the person is ranked there.
-    #[must_use]
-    pub fn place<'a>(&self, candidate: &CandidateId, scope: Scope<'a>) -> Option<Place<'a>> {
-        let person = self.ranked_person(candidate)?;
-        let counted = self.counted(person, scope.round)?;
-        let part = self.part(scope.of)?;
-        self.lies_in(counted, part).then_some(())?;
-        Some(self.place_in(scope, &self.union(scope)?, self.fold.key(person, counted)))
-    }
-
     /// Returns where a person stands in every scope: in the country, the area, the unit and those above it, and the
     /// group, first of the whole exam, then of each round of several.
     #[must_use]
@@ -220,17 +210,6 @@ impl<'fold> View<'fold> {
             Of::Unit(number) => Part::Unit(units.place(number)?),
             Of::Group(name) => Part::Group(units.find_group(name)?),
         })
-    }
-
-    fn lies_in(&self, counted: &Finished, part: Part) -> bool {
-        let units = self.fold.package.standing_rules().units();
-        let place = units.place(counted.unit);
-        match part {
-            Part::Country => true,
-            Part::Area(area) => counted.area == area,
-            Part::Unit(above) => place.is_some_and(|place| units.subtree(above).contains(&place)),
-            Part::Group(group) => place.and_then(|place| units.group_of(place)) == Some(group),
-        }
     }
 
     fn scopes_of(&self, counted: &Finished) -> Vec<Of<'fold>> {
