@@ -4,6 +4,8 @@
 //! entry that comes again changes nothing. A candidate's events are all in one partition, so they come in order.
 //! Invariant: counts, standings and finished attempts agree after every entry. Start at [`Fold::apply`].
 
+mod calibration;
+mod first;
 mod read;
 mod regrade;
 mod restore;
@@ -13,8 +15,12 @@ mod view;
 #[cfg(test)]
 mod oracle;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+};
 
+pub use calibration::Group;
 use proto::exam::v1::{Answered, Ended, Event, LogEntry, Reopened, Resumed, Started, event::Kind};
 use seats::Sitting;
 pub use view::{Place, View};
@@ -27,6 +33,7 @@ use crate::{
     package::Package,
     quarantine::{Quarantine, Reason},
     standing::{Standings, rules::Class},
+    statistics::Statistics,
 };
 
 /// What became of a log entry.
@@ -76,6 +83,8 @@ pub struct Fold {
     live: Standings,
     /// What the public sees while the board is frozen.
     public: Option<Standings>,
+    /// Counted once somebody asks for it, and kept up to date from then on.
+    statistics: OnceLock<Statistics>,
     n_controls: u64,
     quarantine: Quarantine,
     n_answers: u64,
@@ -116,6 +125,7 @@ impl Fold {
             counts: Counts::new(package.registered()),
             live,
             public,
+            statistics: OnceLock::new(),
             n_controls: 0,
             quarantine: Quarantine::new(n_partitions),
             n_answers: 0,

@@ -77,6 +77,13 @@ impl IdHasher {
     }
 }
 
+/// Spreads some bytes over 64 bits.
+pub(crate) fn hash(bytes: &[u8]) -> u64 {
+    let mut hasher = IdHasher::default();
+    hasher.write(bytes);
+    hasher.finish()
+}
+
 impl Hasher for IdHasher {
     fn finish(&self) -> u64 {
         self.0

@@ -25,6 +25,8 @@ mod snapshot;
 mod standing;
 mod unit;
 
+pub mod statistics;
+
 mod error;
 mod id;
 pub mod integrity;
@@ -35,7 +37,7 @@ mod fixture;
 
 pub use attempt::{Answers, Chosen, Finished};
 pub use error::{Error, Result};
-pub use fold::{Applied, Fold, Place, Row, Standing, View};
+pub use fold::{Applied, Fold, Group, Place, Row, Standing, View};
 pub use id::{CandidateId, partition_of};
 pub use package::{Item, MAX_OPTIONS, Package};
 pub use prize::{Winner, winners};

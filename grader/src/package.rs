@@ -43,6 +43,8 @@ const FORMAT: u32 = 1;
 pub struct Item {
     /// Number in the bank.
     pub item_id: u32,
+    /// Hash of its revision in the bank.
+    pub revision: [u8; 32],
     /// Options, 2 to [`MAX_OPTIONS`] of a choice; statements, elements or stems of other types.
     pub n_options: u8,
     /// Kind of response.
@@ -53,6 +55,8 @@ pub struct Item {
     pub fatal: bool,
     /// Percent of the section's mark.
     pub weight_percent: u32,
+    /// The one section whose papers draw it; none if there are several.
+    pub(crate) section: Option<u16>,
     pub(crate) n_targets: u8,
     pub(crate) n_blanks: u8,
     pub(crate) key: Key,
@@ -76,6 +80,7 @@ impl Item {
 #[derive(Debug)]
 pub struct Package {
     exam_id: String,
+    release_no: u32,
     paper_hash: [u8; 32],
     key_hash: [u8; 32],
     key_version: u32,
@@ -85,6 +90,7 @@ pub struct Package {
     key_ruling: Option<Ruling>,
     n_partitions: u32,
     rounds: Vec<u32>,
+    window_ms: (u64, u64),
     registered: Vec<(String, u64)>,
     score_decimals: u32,
     rounding: RoundingStrategy,
@@ -120,7 +126,10 @@ impl Package {
         check_halves(spec, &paper, &keys)?;
         let blueprint: Blueprint = decode("blueprint", &paper.blueprint)?;
         let rules = field(spec.rules.as_ref(), "spec.rules")?;
-        let items = pair(&paper.items, &keys.keys)?;
+        let mut items = pair(&paper.items, &keys.keys)?;
+        for (item, of_paper) in items.iter_mut().zip(&paper.items) {
+            item.section = marks::only_section(&blueprint, of_paper);
+        }
         let marks = Marks::new(&blueprint, &paper.items, &items, &rules.pass_mark)?;
         let ranking = ranking(rules)?;
         let quantity = rulings.prediction.as_ref().map(|prediction| prediction.0);
@@ -133,6 +142,7 @@ impl Package {
         )?;
         Ok(Self {
             exam_id: spec.exam_id.clone(),
+            release_no: paper.release_no,
             paper_hash,
             key_hash,
             key_version: keys.key_version,
@@ -141,6 +151,7 @@ impl Package {
             key_ruling: key_ruling(exam, &key_hash),
             n_partitions: n_partitions(spec)?,
             rounds: rules.rounds.iter().map(|round| round.round).collect(),
+            window_ms: window_ms(rules),
             registered: registered(rules)?,
             score_decimals: score_decimals(rules)?,
             rounding: rounding(rules)?,
@@ -181,6 +192,12 @@ impl Package {
     #[must_use]
     pub fn exam_id(&self) -> &str {
         &self.exam_id
+    }
+
+    /// Returns the number of the bank's release that papers are drawn from.
+    #[must_use]
+    pub fn release_no(&self) -> u32 {
+        self.release_no
     }
 
     /// Returns the decisions in force.
@@ -316,6 +333,17 @@ impl Package {
         self.rounds.contains(&round)
     }
 
+    /// Returns when the first round opens and the last one closes, Unix milliseconds.
+    #[must_use]
+    pub fn window_ms(&self) -> (u64, u64) {
+        self.window_ms
+    }
+
+    /// Returns the marks of the papers' places.
+    pub(crate) fn marks(&self) -> &Marks {
+        &self.marks
+    }
+
     /// Returns the exact score of a paper; what was answered stands in paper order.
     #[must_use]
     pub fn score(&self, answers: &Answers) -> Score {
@@ -429,11 +457,13 @@ fn join(item: &PaperItem, key: &ItemKey) -> Result<Item> {
     }
     Ok(Item {
         item_id,
+        revision: <[u8; 32]>::try_from(&*item.revision).unwrap_or_default(),
         n_options: count(item.options.len())?,
         item_type: item.r#type(),
         treatment: Treatment::try_from(key.treatment).map_err(|_| Error::KeyInvalid { item_id })?,
         fatal: key.fatal,
         weight_percent,
+        section: None,
         n_targets: count(item.targets.len())?,
         n_blanks: count(item.n_blanks as usize)?,
         key: Key::new(item, key).ok_or(invalid)?,
@@ -478,6 +508,12 @@ fn rounding(rules: &ExamRules) -> Result<RoundingStrategy> {
             field: "spec.rules.score_rounding",
         }),
     }
+}
+
+fn window_ms(rules: &ExamRules) -> (u64, u64) {
+    let opens = rules.rounds.iter().map(|round| round.opens_at_ms).min();
+    let closes = rules.rounds.iter().map(|round| round.closes_at_ms).max();
+    (opens.unwrap_or(0), closes.unwrap_or(0))
 }
 
 fn n_partitions(spec: &ExamSpec) -> Result<u32> {

@@ -90,6 +90,11 @@ impl Rules {
         })
     }
 
+    /// Returns the mean share of a cluster whose statements are judged by chance.
+    pub(crate) fn guessed_cluster(&self, n_statements: u8) -> Share {
+        self.cluster.guessed(n_statements)
+    }
+
     /// Reports whether an item can be scored in this section.
     pub(crate) fn fit(&self, key: &Key, n_options: u8) -> bool {
         !matches!(key, Key::Cluster(_)) || self.cluster.fits(n_options)

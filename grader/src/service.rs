@@ -10,6 +10,7 @@ mod log_source;
 mod reply;
 mod snapshot_file;
 mod standings;
+mod statistics_reply;
 
 use std::{
     collections::HashMap,
@@ -295,9 +296,7 @@ impl Live {
             let _turn = turn;
             read(&self.read())
         });
-        outcome.await.map_err(|_| {
-            internal("Máy chủ hỏng khi đang tính / The server broke while it was computing")
-        })?
+        outcome.await.map_err(|_| broken())?
     }
 
     fn announce(&self) {
@@ -413,9 +412,15 @@ impl GraderService for Graders {
 
     async fn get_statistics(
         &self,
-        _: Request<GetStatisticsRequest>,
+        request: Request<GetStatisticsRequest>,
     ) -> Answer<GetStatisticsResponse> {
-        Err(Status::unimplemented(""))
+        let live = self.live(&request.get_ref().exam_id)?;
+        let exam = live
+            .read_long(|state| Ok(state.fold.exam_statistics()))
+            .await?;
+        // the log goes on while the reports are made
+        let reply = tokio::task::spawn_blocking(move || statistics_reply::reply(&exam));
+        reply.await.map(Response::new).map_err(|_| broken())
     }
 
     async fn dry_run(&self, request: Request<DryRunRequest>) -> Answer<Impact> {
@@ -574,7 +579,8 @@ fn not_ready(why: &str) -> Status {
     )
 }
 
-fn internal(what: &str) -> Status {
+fn broken() -> Status {
+    let what = "Máy chủ hỏng khi đang tính / The server broke while it was computing";
     refusal(Code::Internal, ErrorCode::Internal, what, &[])
 }
 

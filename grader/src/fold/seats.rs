@@ -63,7 +63,9 @@ impl Fold {
     pub(super) fn change(&mut self, who: u32, sitting: Sitting, change: impl FnOnce(&mut Person)) {
         let is_ranked = self.persons[who as usize].class == Class::Ranked;
         let old = is_ranked.then(|| self.seats_and_attempt(who, sitting));
+        self.leave_statistics(who, sitting.attempt);
         change(&mut self.persons[who as usize]);
+        self.enter_statistics(who, sitting.attempt);
         self.choose_counted(who);
         let Some((old_live, old_public, had_attempt)) = old else {
             return;

@@ -15,7 +15,7 @@ use super::{Item, field};
 use crate::{
     attempt::Answers,
     error::{Error, Result},
-    rule::{Given, Rules, Share},
+    rule::{Given, Key, Rules, Share},
     score::{Grade, Score},
 };
 
@@ -138,19 +138,49 @@ impl Marks {
     }
 
     /// Returns the lowest and the highest score, in quanta.
-    pub(super) fn range(&self) -> (i64, i64) {
+    pub(crate) fn range(&self) -> (i64, i64) {
         (self.min_quanta, self.max_quanta)
     }
 
     /// Returns a number of quanta that divides every possible score: r/k of a mark is a multiple of the mark's
     /// ten-thousandths, whatever k.
-    pub(super) fn unit(&self) -> i64 {
+    pub(crate) fn unit(&self) -> i64 {
         self.parts
             .iter()
             .fold(0, |unit, part| {
                 gcd(gcd(unit, part.mark_units), part.wrong_units)
             })
             .max(1)
+    }
+
+    /// Returns the section of a place.
+    pub(crate) fn section(&self, place_idx: usize) -> u16 {
+        self.sections[place_idx]
+    }
+
+    /// Returns what the floor of a section leaves of a sum of marks.
+    pub(crate) fn floored(&self, section: u16, quanta: i64) -> i64 {
+        if self.parts[usize::from(section)].floor_zero {
+            quanta.max(0)
+        } else {
+            quanta
+        }
+    }
+
+    /// Returns the share that guessing earns on average: one option is chosen, or each statement judged, by chance;
+    /// none for other items.
+    pub(crate) fn random_guess(&self, item: &Item) -> Option<Share> {
+        match &item.key {
+            Key::Single(right) => Some(Share {
+                right: u32::try_from(right.len()).ok()?,
+                of: u32::from(item.n_options),
+            }),
+            Key::Cluster(_) => {
+                let part = &self.parts[usize::from(item.section?)];
+                Some(part.rules.guessed_cluster(item.n_options))
+            }
+            _ => None,
+        }
     }
 
     pub(super) fn n_places(&self) -> usize {
@@ -318,6 +348,14 @@ fn part(section: &Section, paper_items: &[PaperItem]) -> Result<Part> {
         floor_zero: section.floor_zero,
         rules: Rules::new(section).map_err(|field| Error::FieldInvalid { field })?,
     })
+}
+
+/// Returns the section that draws an item; none if none or several do.
+pub(super) fn only_section(blueprint: &Blueprint, item: &PaperItem) -> Option<u16> {
+    let sections = (0..).zip(&blueprint.sections);
+    let mut drawing = sections.filter(|(_, section)| is_in(section, item));
+    let (first, _) = drawing.next()?;
+    drawing.next().is_none().then_some(first)
 }
 
 fn is_in(section: &Section, item: &PaperItem) -> bool {

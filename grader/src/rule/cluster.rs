@@ -48,6 +48,17 @@ impl Scale {
             .map_or(u32::from(n_statements), |_| 100)
     }
 
+    /// Returns the mean share of all ways to judge the statements.
+    pub(super) fn guessed(&self, n_statements: u8) -> Share {
+        let table = self.table(n_statements);
+        let share = |n_right: u32| table.map_or(n_right, |table| table[n_right as usize]);
+        let ways = 0..1u32 << n_statements;
+        Share {
+            right: ways.map(|way| share(way.count_ones())).sum(),
+            of: self.denominator(n_statements) << n_statements,
+        }
+    }
+
     /// Returns the share of marks, one byte a statement: 0 nothing, 1 true, 2 false.
     pub(super) fn share(&self, n_statements: u8, truths: u16, marks: &[u8]) -> Share {
         let is_right = |at: &usize| match marks[*at] {

@@ -348,7 +348,7 @@ pub struct TestStatistics {
     /// Points, divisor n - 1.
     #[prost(double, optional, tag = "6")]
     pub sd: ::core::option::Option<f64>,
-    /// Third standardized moment.
+    /// Third standardized moment, from k statistics.
     #[prost(double, optional, tag = "7")]
     pub skewness: ::core::option::Option<f64>,
     /// Fourth one, 0 for a normal distribution.
@@ -357,7 +357,7 @@ pub struct TestStatistics {
     /// Cronbach's alpha, only where all had the same items.
     #[prost(double, optional, tag = "9")]
     pub alpha: ::core::option::Option<f64>,
-    /// 1 - MSW/MSB: reliability where everybody has a paper of their own.
+    /// 1 - MSW/MSB, may be negative: reliability where everybody has a paper of their own.
     #[prost(double, optional, tag = "10")]
     pub reliability: ::core::option::Option<f64>,
     /// Percent of the spread that is error.
@@ -380,7 +380,7 @@ pub struct Alarm {
     #[prost(string, tag = "3")]
     pub evidence: ::prost::alloc::string::String,
 }
-/// Statistics as they stand.
+/// Statistics as they stand, of every person's first attempt that was not voided.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GetStatisticsResponse {
     /// By number of the item.
@@ -395,6 +395,9 @@ pub struct GetStatisticsResponse {
     /// Attempts in the distribution by score, lowest first.
     #[prost(message, repeated, tag = "4")]
     pub distribution: ::prost::alloc::vec::Vec<ScoreCount>,
+    /// Release of the bank that the papers were drawn from.
+    #[prost(uint32, tag = "5")]
+    pub release_no: u32,
 }
 /// Attempts with one score.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
