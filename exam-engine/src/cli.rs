@@ -15,6 +15,7 @@ mod archive;
 mod ask;
 mod codes;
 mod decide;
+mod integrity;
 mod results;
 mod verify;
 mod watch;
@@ -67,6 +68,8 @@ enum Command {
         #[arg(long)]
         sign: Option<PathBuf>,
     },
+    /// Tìm dấu hiệu chép bài, làm bừa, dùng chung thiết bị trong hồ sơ / search an archive for signs of copying, guessing and shared devices.
+    Integrity(integrity::IntegrityArguments),
     /// Dựng lại và kiểm tra đề của thí sinh / rebuild and verify candidates' papers.
     #[command(subcommand)]
     Paper(PaperCommand),
@@ -439,6 +442,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
             attempt,
         }) => paper::rebuild(&archive, &candidate, attempt),
         Command::Paper(PaperCommand::Verify { archive }) => paper::verify(&archive),
+        Command::Integrity(arguments) => integrity::run(&arguments),
         Command::Verify { archive, sign } => verify::run(&archive, sign.as_deref()),
         Command::Receipt(ReceiptCommand::Verify { slip, key, archive }) => {
             receipt::verify(&slip, key.as_deref(), archive.as_deref())
