@@ -148,9 +148,9 @@ pub struct ServeArguments {
     /// Nơi đọc nhật ký, cho máy chấm không có engine bên cạnh / engines to read logs from, for a grader without one beside it.
     #[arg(long, env = "EXAM_ENGINES", value_delimiter = ',', value_name = "URL")]
     pub engine: Vec<String>,
-    /// Nơi có máy chấm, cho tiến trình không chấm / where the grader is, for a process without one.
-    #[arg(long, env = "EXAM_GRADER", value_name = "URL")]
-    pub grader: Option<String>,
+    /// Nơi có máy chấm, một hay nhiều, ngoài máy chấm của chính tiến trình này / where graders are, one or more, besides this process's own.
+    #[arg(long, env = "EXAM_GRADER", value_delimiter = ',', value_name = "URL")]
+    pub grader: Vec<String>,
     /// Đã cố ý đổi khóa trong secrets/ trên mọi máy / the secrets were changed on purpose on all machines.
     #[arg(long)]
     pub accept_new_secrets: bool,
