@@ -111,6 +111,8 @@ async fn sit(
         let shape = |_| ItemShape {
             item_type: ItemType::SingleChoice,
             n_options: 4,
+            n_targets: 0,
+            n_blanks: 0,
         };
         let change = session
             .save_answers(&rules, shape, &[answer], None, now)

@@ -69,6 +69,7 @@ impl Device {
             let request = StartAttemptRequest {
                 access_code: access_code.to_owned(),
                 slot_token: newest.to_owned(),
+                device_id: String::new(),
             };
             let mut client = client.clone();
             async move { client.start_attempt(request).await }

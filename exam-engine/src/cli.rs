@@ -15,6 +15,7 @@ mod archive;
 mod ask;
 mod codes;
 mod decide;
+mod integrity;
 mod results;
 mod verify;
 mod watch;
@@ -67,6 +68,8 @@ enum Command {
         #[arg(long)]
         sign: Option<PathBuf>,
     },
+    /// Tìm dấu hiệu chép bài, làm bừa, dùng chung thiết bị trong hồ sơ / search an archive for signs of copying, guessing and shared devices.
+    Integrity(integrity::IntegrityArguments),
     /// Dựng lại và kiểm tra đề của thí sinh / rebuild and verify candidates' papers.
     #[command(subcommand)]
     Paper(PaperCommand),
@@ -145,9 +148,9 @@ pub struct ServeArguments {
     /// Nơi đọc nhật ký, cho máy chấm không có engine bên cạnh / engines to read logs from, for a grader without one beside it.
     #[arg(long, env = "EXAM_ENGINES", value_delimiter = ',', value_name = "URL")]
     pub engine: Vec<String>,
-    /// Nơi có máy chấm, cho tiến trình không chấm / where the grader is, for a process without one.
-    #[arg(long, env = "EXAM_GRADER", value_name = "URL")]
-    pub grader: Option<String>,
+    /// Nơi có máy chấm, một hay nhiều, ngoài máy chấm của chính tiến trình này / where graders are, one or more, besides this process's own.
+    #[arg(long, env = "EXAM_GRADER", value_delimiter = ',', value_name = "URL")]
+    pub grader: Vec<String>,
     /// Đã cố ý đổi khóa trong secrets/ trên mọi máy / the secrets were changed on purpose on all machines.
     #[arg(long)]
     pub accept_new_secrets: bool,
@@ -439,6 +442,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
             attempt,
         }) => paper::rebuild(&archive, &candidate, attempt),
         Command::Paper(PaperCommand::Verify { archive }) => paper::verify(&archive),
+        Command::Integrity(arguments) => integrity::run(&arguments),
         Command::Verify { archive, sign } => verify::run(&archive, sign.as_deref()),
         Command::Receipt(ReceiptCommand::Verify { slip, key, archive }) => {
             receipt::verify(&slip, key.as_deref(), archive.as_deref())

@@ -17,6 +17,7 @@ mod export_exam;
 mod get_paper;
 mod get_result;
 mod get_session;
+mod grader_channel;
 mod live_exam;
 mod publish_exam;
 mod registry;
@@ -42,6 +43,7 @@ pub use compensate_outage::Compensated;
 pub use export_exam::ArchivePiece;
 pub use get_paper::{PaperView, SectionView};
 pub use get_session::SessionState;
+pub use grader_channel::GraderChannel;
 pub use live_exam::LiveExam;
 use proto::{exam::v1 as wire, grader::v1::grader_service_client::GraderServiceClient};
 pub use registry::FORMAT;
@@ -49,9 +51,8 @@ pub(crate) use registry::Package;
 use registry::Registry;
 pub use rulings::{Proposal, Proposed, verdict_message};
 pub use save_answers::{MAX_ANSWERS, Receipt};
-pub use start_attempt::StartedAttempt;
+pub use start_attempt::{Origin, StartedAttempt};
 pub use tail_log::{MAX_ENTRIES, TailBatch};
-use tonic::transport::Channel;
 
 use crate::{
     admission::Lobby,
@@ -199,8 +200,7 @@ pub struct Engine {
     signer: Signer,
     data: PathBuf,
     exams: Registry,
-    grader: GraderServiceClient<Channel>,
-    grader_channel: Channel,
+    grader: GraderChannel,
     grader_token: tonic::metadata::MetadataValue<tonic::metadata::Ascii>,
     store_was_up: AtomicBool,
     lobby: Lobby,
@@ -219,7 +219,7 @@ impl Engine {
         store: Arc<dyn SessionStore>,
         clock: Arc<dyn Clock>,
         secrets: &Secrets,
-        grader: Channel,
+        grader: GraderChannel,
     ) -> Result<Self> {
         let token = format!("Bearer {}", secrets.service.reveal());
         Ok(Self {
@@ -233,8 +233,7 @@ impl Engine {
             exams: Registry::open(data, Arc::clone(&store), secrets)?,
             data: data.to_owned(),
             store,
-            grader: GraderServiceClient::new(grader.clone()),
-            grader_channel: grader,
+            grader,
             grader_token: token.parse().expect("hexadecimal digits are ASCII"),
             store_was_up: AtomicBool::new(true),
             lobby: Lobby::new(crate::server::Settings::default().starts),
@@ -342,16 +341,16 @@ impl Engine {
 
     /// Returns a client of the grader.
     #[must_use]
-    pub fn grader(&self) -> GraderServiceClient<Channel> {
-        self.grader.clone()
+    pub fn grader(&self) -> GraderServiceClient<GraderChannel> {
+        GraderServiceClient::new(self.grader.clone())
     }
 
     /// Returns the way to the grader and the word that opens it.
     #[must_use]
-    pub fn grader_channel(&self) -> (Channel, http::HeaderValue) {
+    pub fn grader_channel(&self) -> (GraderChannel, http::HeaderValue) {
         let token = http::HeaderValue::from_bytes(self.grader_token.as_encoded_bytes());
         let token = token.expect("hexadecimal digits are ASCII");
-        (self.grader_channel.clone(), token)
+        (self.grader.clone(), token)
     }
 
     /// Wraps a message to the grader with the service token.

@@ -39,7 +39,7 @@ use crate::{
     admission::{Callers, Gate, Lobby},
     archive::{Archive, Policy},
     clock::Clock,
-    engine::{self, Engine, LiveExam},
+    engine::{self, Engine, GraderChannel, LiveExam},
     files,
     grpc::{self, auth::Roles},
     packages::Packages,
@@ -116,19 +116,24 @@ impl Server {
         let second = Second::start()?;
         let tls_files = settings.tls.as_ref();
         let tls = tls_files.cloned().map(Tls::load).transpose()?;
-        let ((near, connections), grader_channel) = {
+        let ((near, connections), graders) = {
             let _second = second.handle().enter(); // the connections' own tasks belong there too
             let near = in_process::channel();
-            let grader = match &setup.grader {
-                Some(url) if !setup.has(Role::Grader) => peers::role_channel(url, tls_files)?,
-                _ => near.0.clone(),
-            };
-            (near, grader)
+            let own = setup.has(Role::Grader).then(|| near.0.clone());
+            let mut graders: Vec<Channel> = own.into_iter().collect();
+            for url in &setup.graders {
+                graders.push(peers::role_channel(url, tls_files)?);
+            }
+            if graders.is_empty() {
+                graders.push(near.0.clone()); // nobody answers there: a process without graders says so
+            }
+            (near, graders)
         };
         let (engine, lock) = match store {
             Some((store, clock)) => {
                 let is_shared = store.exams().is_some();
-                let engine = Engine::new(data, store, clock, secrets, grader_channel.clone())?;
+                let to_graders = GraderChannel::new(graders.clone());
+                let engine = Engine::new(data, store, clock, secrets, to_graders)?;
                 let mut engine = engine.with_lobby(Lobby::new(settings.starts));
                 let archive = log_archive(data, &setup, is_shared, settings.archiving)?;
                 if let Some(archive) = archive {
@@ -161,9 +166,7 @@ impl Server {
         let services = parts.services(&roles, &stop);
         let served = in_process::serve(connections, services, stop.clone());
         tasks.spawn_on(served, second.handle());
-        parts
-            .spawn(&mut tasks, &second, &stop, grader_channel)
-            .await?;
+        parts.spawn(&mut tasks, &second, &stop, graders).await?;
         if let Some(tls) = &tls {
             tasks.spawn(Arc::clone(tls).follow(stop.clone()));
         }
@@ -308,7 +311,7 @@ impl Parts {
         tasks: &mut JoinSet<()>,
         second: &Second,
         stop: &CancellationToken,
-        grader: Channel,
+        graders: Vec<Channel>,
     ) -> engine::Result<()> {
         let until_stopped = |task: futures::future::BoxFuture<'static, ()>| {
             let stop = stop.clone();
@@ -324,8 +327,10 @@ impl Parts {
         }
         if let Some(engine) = self.with_role(Role::Control) {
             engine.import_exams().await?;
-            let feed = grader_feed::feed(Arc::clone(engine), grader);
-            tasks.spawn_on(until_stopped(Box::pin(feed)), second.handle());
+            for grader in graders {
+                let feed = grader_feed::feed(Arc::clone(engine), grader);
+                tasks.spawn_on(until_stopped(Box::pin(feed)), second.handle());
+            }
             let archiving = archive_all(Arc::clone(engine));
             tasks.spawn_on(until_stopped(Box::pin(archiving)), second.handle());
             if self.setup.controls {

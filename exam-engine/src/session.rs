@@ -138,11 +138,20 @@ pub struct ItemShape {
     pub n_blanks: u8,
 }
 
+/// Where an attempt was started from, as keyed hashes that tell equal from unequal within one exam; 0 for not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// Of the caller's network address.
+    pub address_tag: u64,
+    /// Of the id that the device has chosen for itself.
+    pub device_tag: u64,
+}
+
 /// One thing that happened, as the log keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Happening {
     /// An attempt started.
-    Started,
+    Started(Origin),
     /// An answer was stored.
     Answered {
         /// Its number.

@@ -157,6 +157,7 @@ impl Candidate<'_> {
             let request = StartAttemptRequest {
                 access_code: self.access_code.clone(),
                 slot_token: slot_token.to_owned(),
+                device_id: String::new(),
             };
             async move { client.start_attempt(request).await }
         };

@@ -83,6 +83,7 @@ pub(crate) async fn start_attempt(
         let request = StartAttemptRequest {
             access_code: access_code.to_owned(),
             slot_token: slot_token.to_owned(),
+            device_id: String::new(),
         };
         async move { client.start_attempt(request).await }
     };

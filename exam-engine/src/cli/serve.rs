@@ -109,14 +109,14 @@ fn setup(arguments: &ServeArguments) -> anyhow::Result<Setup> {
     let setup = Setup {
         roles: arguments.roles.iter().copied().collect(),
         engines: arguments.engine.clone(),
-        grader: arguments.grader.clone(),
+        graders: arguments.grader.clone(),
         archive: arguments.archive.clone(),
         accept_new_secrets: arguments.accept_new_secrets,
         ..Setup::default()
     };
     let (engine, control) = (setup.has(Role::Engine), setup.has(Role::Control));
     anyhow::ensure!(
-        setup.has(Role::Grader) || setup.grader.is_some(),
+        setup.has(Role::Grader) || !setup.graders.is_empty(),
         "tiến trình không chấm cần biết máy chấm ở đâu, hãy thêm --grader URL / a process without the role grader must know where it is, add --grader URL"
     );
     anyhow::ensure!(

@@ -15,7 +15,9 @@ use proto::{
     key::v1::{ItemKey, KeyHalf},
 };
 
-use super::{Engine, Error, LiveExam, Result, key_halves, save_answers::MAX_ANSWERS};
+use super::{
+    Engine, Error, LiveExam, Result, key_halves, save_answers::MAX_ANSWERS, start_attempt::Origin,
+};
 use crate::{
     id::CandidateId,
     session::{Accommodation, NewAnswer, Response, Session, Ticket},
@@ -138,7 +140,10 @@ impl Engine {
         let code = self.signer.issue_code(exam.id.tag(), &ticket, last_second);
         let mut slot_token = String::new();
         loop {
-            match self.start_attempt(&code, &slot_token).await {
+            match self
+                .start_attempt(&code, &slot_token, &Origin::default())
+                .await
+            {
                 Ok(started) => {
                     let caller = self.check_token(&started.token)?;
                     return Ok((caller, started.session));

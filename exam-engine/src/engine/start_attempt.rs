@@ -1,12 +1,12 @@
 //! Starts an attempt, or gives a running one to the caller's device.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use proto::exam::v1::ExamState;
 
 use super::{Engine, Error, LiveExam, MAX_TRIES, Result};
 use crate::{
-    session::{self, Change, Session, Ticket},
+    session::{self, Change, Happening, Session, Ticket},
     store::{self, encode_change},
     token::SessionRef,
 };
@@ -23,9 +23,18 @@ pub struct StartedAttempt {
     pub resumed: bool,
 }
 
+/// Where a call came from.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Origin<'a> {
+    /// Network address, if it stands for one caller.
+    pub address: Option<IpAddr>,
+    /// The id that the device has chosen for itself; empty for none.
+    pub device_id: &'a str,
+}
+
 impl Engine {
     /// Starts an attempt for the holder of an access code, at its turn; `slot_token` keeps the place, empty for none.
-    /// A running attempt goes on at once: its time runs.
+    /// A running attempt goes on at once: its time runs. Where the call came from goes into the log, hashed.
     ///
     /// # Errors
     /// The code, the exam's state, the rounds, the number of attempts, the order of starts, or the store.
@@ -33,6 +42,7 @@ impl Engine {
         &self,
         access_code: &str,
         slot_token: &str,
+        from: &Origin<'_>,
     ) -> Result<StartedAttempt> {
         let (tag, exam, ticket) = self.holder(access_code, self.clock.now())?;
         let key = exam.key(ticket.candidate);
@@ -42,7 +52,11 @@ impl Engine {
             *slot = None; // whatever happens now, memory must not know less than the store
             // Another engine may have gone on with it: what counts is in the store.
             let prior = self.load(&exam, &key).await?;
-            let (mut session, change, step) = self.decide_start(&exam, prior.as_ref(), &ticket)?;
+            let (mut session, mut change, step) =
+                self.decide_start(&exam, prior.as_ref(), &ticket)?;
+            if step == Step::Start {
+                change.happenings = vec![Happening::Started(self.tag(tag, from))];
+            }
             if step == Step::Start && !is_admitted {
                 let (round, now) = (session.head.round, session.head.started_at);
                 if let Err(error) = self.admit(tag, ticket.candidate, round, slot_token, now) {
@@ -95,6 +109,19 @@ impl Engine {
             });
         }
         Err(store::Error::Conflict.into())
+    }
+
+    fn tag(&self, exam_tag: [u8; 8], from: &Origin<'_>) -> session::Origin {
+        let tag = |what: &str| self.signer.tag(exam_tag, what.as_bytes());
+        let of_device = |id: &str| tag(&format!("device {id}"));
+        session::Origin {
+            address_tag: from
+                .address
+                .map_or(0, |address| tag(&format!("address {address}"))),
+            device_tag: Some(from.device_id)
+                .filter(|id| !id.is_empty())
+                .map_or(0, of_device),
+        }
     }
 
     fn decide_start(

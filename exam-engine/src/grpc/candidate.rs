@@ -1,6 +1,6 @@
 //! Candidates' calls. This module and what it calls never see a key.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use proto::exam::v1::{
     CheckInRequest, CheckInResponse, EnterSectionRequest, EnterSectionResponse, GetPaperRequest,
@@ -13,7 +13,14 @@ use proto::exam::v1::{
 use tonic::{Request, Response, Status};
 
 use super::{auth, convert, status::to_status};
-use crate::{admission::Gate, engine::Engine};
+use crate::{
+    admission::Gate,
+    engine::{Engine, Origin},
+};
+
+/// Whose call it is, if the address stands for one caller; put there by the guard.
+#[derive(Clone, Copy, Debug)]
+pub struct CallerAddress(pub IpAddr);
 
 /// The candidates' service.
 #[derive(Clone)]
@@ -45,10 +52,17 @@ impl CandidateService for Candidate {
         &self,
         request: Request<StartAttemptRequest>,
     ) -> Result<Response<StartAttemptResponse>, Status> {
+        let address = request.extensions().get::<CallerAddress>();
+        let address = address.map(|CallerAddress(address)| *address);
         let request = request.into_inner();
+        convert::check_device_id(&request.device_id).map_err(to_status)?;
+        let from = Origin {
+            address,
+            device_id: &request.device_id,
+        };
         let started = self
             .engine
-            .start_attempt(&request.access_code, &request.slot_token)
+            .start_attempt(&request.access_code, &request.slot_token, &from)
             .await
             .map_err(to_status)?;
         Ok(Response::new(StartAttemptResponse {

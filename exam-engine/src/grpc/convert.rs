@@ -156,6 +156,16 @@ fn shown_option(option: &proto::bank::v1::Option) -> wire::ShownOption {
     }
 }
 
+/// What a device calls itself: a random id, no story.
+const MAX_DEVICE_ID_BYTES: usize = 64;
+
+pub(super) fn check_device_id(id: &str) -> Result<()> {
+    if id.len() <= MAX_DEVICE_ID_BYTES {
+        return Ok(());
+    }
+    Err(invalid("device_id", "tối đa 64 byte / at most 64 bytes"))
+}
+
 pub(super) fn chain(bytes: &[u8]) -> Result<Option<Chain>> {
     if bytes.is_empty() {
         return Ok(None);

@@ -9,7 +9,7 @@ use std::{
 use futures::future::BoxFuture;
 use http::header::AUTHORIZATION;
 use proto::grader::v1::grader_service_server;
-use tonic::{Status, body::Body, metadata::MetadataMap, server::NamedService, transport::Channel};
+use tonic::{Status, body::Body, metadata::MetadataMap, server::NamedService};
 use tower::{Service, ServiceExt};
 
 use super::{auth::Roles, status::from_grader};
@@ -46,7 +46,7 @@ impl Service<http::Request<Body>> for GraderRelay {
     fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
         let metadata = MetadataMap::from_headers(request.headers().clone());
         let allowed = self.roles.organizer_or_service(&metadata);
-        let (channel, token): (Channel, _) = self.engine.grader_channel();
+        let (channel, token) = self.engine.grader_channel();
         Box::pin(async move {
             if let Err(status) = allowed {
                 return Ok(status.into_http());

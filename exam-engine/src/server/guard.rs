@@ -22,7 +22,7 @@ use tower::Service;
 
 use crate::{
     admission::{Callers, Class, Gate, Permit},
-    grpc::{auth::Roles, status::refusal},
+    grpc::{auth::Roles, candidate::CallerAddress, status::refusal},
 };
 
 /// Longest work on one call, its message included: above the engine's own patience, below a client's ten seconds. Whoever
@@ -83,8 +83,13 @@ impl<S: Clone + Send + 'static> Guard<S> {
             return Guarded::refused(refusal(ErrorCode::PermissionDenied, vec![]));
         }
         let class = Class::of(request.uri().path());
+        let address = self.watch.callers.address(peer.address, request.headers());
+        if class == Class::Start
+            && let Some(address) = address
+        {
+            request.extensions_mut().insert(CallerAddress(address));
+        }
         let headers = request.headers();
-        let address = self.watch.callers.address(peer.address, headers);
         if let Some(address) = address {
             let now_ns = self.watch.callers.now_ns();
             if let Err(excess) = self.watch.callers.check(address, headers, class, now_ns) {

@@ -35,8 +35,8 @@ pub struct Setup {
     pub roles: BTreeSet<Role>,
     /// Where logs are read, for a grader without an engine beside it.
     pub engines: Vec<String>,
-    /// Where the grader is, for a process without one.
-    pub grader: Option<String>,
+    /// Where graders are: all of them for the control role, and for a process without one.
+    pub graders: Vec<String>,
     /// Where the log is archived: a folder that all processes reach, or a bucket by `s3://…`. Without it a store of one
     /// process uses `archive` in the data folder; over a shared store nothing is archived or trimmed.
     pub archive: Option<String>,
@@ -51,7 +51,7 @@ impl Default for Setup {
         Self {
             roles: Role::ALL.into(),
             engines: Vec::new(),
-            grader: None,
+            graders: Vec::new(),
             archive: None,
             accept_new_secrets: false,
             controls: true,

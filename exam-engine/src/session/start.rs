@@ -5,7 +5,8 @@ use std::sync::Arc;
 use question_bank::paper::Paper;
 
 use super::{
-    Alarm, Change, EndedBy, Error, Happening, Head, Progress, SectionRule, Session, first_chain,
+    Alarm, Change, EndedBy, Error, Happening, Head, Origin, Progress, SectionRule, Session,
+    first_chain,
 };
 use crate::{
     clock::Timestamp,
@@ -218,7 +219,7 @@ impl Session {
             not_after: Some(Timestamp(round.closes_at.0 - 1)),
             new_head: Some(head),
             alarm: Alarm::Set(session.closes_at(rules)),
-            happenings: vec![Happening::Started],
+            happenings: vec![Happening::Started(Origin::default())],
             ..session.change(now)
         };
         Ok((session, change))

@@ -16,7 +16,7 @@ use crate::{
     id::CandidateId,
     session::{
         Accommodation, Alarm, Cause, Chain, Change, Closed, EndedBy, Happening, Head, Lateness,
-        Progress, Response, Session, StoredAnswer,
+        Origin, Progress, Response, Session, StoredAnswer,
     },
 };
 
@@ -254,7 +254,9 @@ fn event_kind(
     let deadline_ms = progress.deadline.0;
     let section_deadline_ms = progress.section_deadline.map_or(0, |at| at.0);
     match happening {
-        Happening::Started => event::Kind::Started(started(session, head, progress)),
+        Happening::Started(origin) => {
+            event::Kind::Started(started(session, head, progress, *origin))
+        }
         Happening::Answered {
             seq,
             position,
@@ -330,7 +332,7 @@ fn event_kind(
     }
 }
 
-fn started(session: &Session, head: &Head, progress: &Progress) -> wire::Started {
+fn started(session: &Session, head: &Head, progress: &Progress, origin: Origin) -> wire::Started {
     wire::Started {
         round: head.round,
         area: head.area.clone(),
@@ -347,6 +349,8 @@ fn started(session: &Session, head: &Head, progress: &Progress) -> wire::Started
         repaired: session.paper.repaired,
         time_percent: percent_to_wire(head.accommodation),
         extra_minutes: u32::from(head.accommodation.extra_minutes),
+        address_tag: origin.address_tag,
+        device_tag: origin.device_tag,
     }
 }
 

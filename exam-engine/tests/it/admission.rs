@@ -66,6 +66,7 @@ async fn start(
     let request = StartAttemptRequest {
         access_code: code.to_owned(),
         slot_token: slot_token.to_owned(),
+        device_id: String::new(),
     };
     let reply = server.candidate().await.start_attempt(request).await?;
     Ok(reply.into_inner())

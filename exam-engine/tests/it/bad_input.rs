@@ -115,6 +115,7 @@ async fn check_codes(server: TestServer) {
     let start = |code: &str| StartAttemptRequest {
         access_code: code.to_owned(),
         slot_token: String::new(),
+        device_id: String::new(),
     };
     let mut client = server.candidate().await;
     let refused = |outcome: Result<_, tonic::Status>| {

@@ -106,7 +106,7 @@ impl Cluster {
             } else {
                 Setup {
                     roles: [Role::Engine].into(),
-                    grader: Some(urls[0].clone()),
+                    graders: vec![urls[0].clone()],
                     ..Setup::default()
                 }
             };

@@ -269,6 +269,7 @@ impl TestServer {
             .start_attempt(StartAttemptRequest {
                 access_code: code.to_owned(),
                 slot_token: String::new(),
+                device_id: String::new(),
             })
             .await?
             .into_inner();

@@ -98,6 +98,7 @@ async fn answer_until_killed(channel: Channel, person: u8, code: String) -> Vec<
         .start_attempt(StartAttemptRequest {
             access_code: code,
             slot_token: String::new(),
+            device_id: String::new(),
         })
         .await
     else {
@@ -190,6 +191,9 @@ async fn logged(process: &Process, service_token: &str) -> Log {
     while let Some(batch) = batches.message().await.unwrap() {
         for event in batch.entries.into_iter().filter_map(|entry| entry.event) {
             let person = event.candidate[0];
+            if event.candidate.iter().any(|byte| *byte != person) {
+                continue; // a control candidate
+            }
             match event.kind.unwrap() {
                 Kind::Started(started) => log.start(person, event.attempt, &started),
                 Kind::Answered(answered) => log.answer(person, answered),

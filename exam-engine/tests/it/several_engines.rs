@@ -21,11 +21,14 @@ use exam_engine::{
         self, Commit, Durability, ExamTable, Look, Record, RedisStore, SessionStore, StoredExam,
     },
 };
-use proto::exam::v1::{
-    CloseExamRequest, CreateExamRequest, EndedBy, ExamState, GetResultRequest, GetSessionRequest,
-    GetStandingsRequest, ListExamsRequest, PublishExamRequest, Scope, StartAttemptRequest,
-    WatchExamRequest, candidate_service_client::CandidateServiceClient, event::Kind,
-    organizer_service_client::OrganizerServiceClient,
+use proto::{
+    exam::v1::{
+        CloseExamRequest, CreateExamRequest, EndedBy, ExamState, GetResultRequest,
+        GetSessionRequest, GetStandingsRequest, ListExamsRequest, PublishExamRequest, Scope,
+        StartAttemptRequest, WatchExamRequest, candidate_service_client::CandidateServiceClient,
+        event::Kind, organizer_service_client::OrganizerServiceClient,
+    },
+    grader::v1::{GetGraderStateRequest, grader_service_client::GraderServiceClient},
 };
 use tokio::task::JoinSet;
 
@@ -909,4 +912,106 @@ async fn an_exam_whose_publication_came_late_is_graded_by_its_own_key() {
         sitting.client.get_result(request).await.is_ok()
     })
     .await;
+}
+
+/// Two graders follow one exam: their states are equal, and when one is gone the other answers.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_graders_are_equal_and_either_answers() {
+    let (control, secrets) = crate::cluster::control_folder();
+    let redis = crate::redis_server::RedisServer::start();
+    let url = redis.url();
+    let folders: Vec<_> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
+    for folder in &folders {
+        copy_secrets(control.path(), folder.path());
+    }
+    let place = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let engine_url = format!("http://{}", place.local_addr().unwrap());
+    let start_grader = |folder: usize| {
+        let args = ["--role", "grader", "--engine", &engine_url];
+        Process::start(folders[folder].path(), &args)
+    };
+    let (first, second) = (start_grader(1), start_grader(2));
+    let graders = format!("{},{}", first.url, second.url);
+    let listen = place.local_addr().unwrap().to_string();
+    drop(place);
+    let start = |folder: &std::path::Path, role: &str, more: &[&str]| {
+        let mut args = vec!["--role", role, "--redis", &url, "--grader", &graders];
+        args.extend(more);
+        Process::start(folder, &args)
+    };
+    let engine = start(folders[0].path(), "engine", &["--listen", &listen]);
+    let process = start(control.path(), "control", &[]);
+    let word = secrets.organizer.reveal();
+    publish(&process.url, word, spec(SystemClock.now().0)).await;
+    open(&process.url, word).await;
+    let codes = codes(&process.url, word, 2).await;
+    let mut sittings = Vec::new();
+    for person in 0..2 {
+        wait_for("the exam is open there", async || {
+            let sitting = sit(&engine.url, &codes[usize::from(person)], person).await;
+            sittings.extend(sitting.ok());
+            sittings.len() > usize::from(person)
+        })
+        .await;
+        let sitting = &mut sittings[usize::from(person)];
+        sitting.answer(0, u32::from(person)).await.unwrap();
+        sitting.submit().await.unwrap();
+    }
+    let state = async |grader: &Process| {
+        let request = bearer(
+            GetGraderStateRequest {
+                exam_id: EXAM.to_owned(),
+            },
+            word,
+        );
+        let mut client = GraderServiceClient::new(channel(&grader.url).await);
+        let state = client.get_grader_state(request).await.ok()?.into_inner();
+        Some((
+            state.positions.clone(),
+            state.state_hash.to_vec(),
+            state.lag,
+        ))
+    };
+    // Two candidates and three who control: everybody has started and ended, all but one with answers.
+    let n_entries = u64::from(2 * 3 + 3 * 2 + 2 * N_ITEMS);
+    wait_for(
+        "both graders have the whole log, and are equal",
+        async || {
+            let (one, other) = (state(&first).await, state(&second).await);
+            let is_whole = one
+                .as_ref()
+                .is_some_and(|(positions, ..)| positions.iter().sum::<u64>() == n_entries);
+            is_whole && one == other
+        },
+    )
+    .await;
+    first.kill9();
+    let sitting = &mut sittings[0];
+    wait_for("the other one answers", async || {
+        let request = sitting.request(GetResultRequest {});
+        sitting.client.get_result(request).await.is_ok()
+    })
+    .await;
+    let request = || GetStandingsRequest {
+        exam_id: EXAM.to_owned(),
+        scope: Some(Scope::default()),
+        ..GetStandingsRequest::default()
+    };
+    wait_for("organizers are answered too", async || {
+        let mut organizer = organizer(&process.url).await;
+        let page = organizer.get_standings(bearer(request(), word)).await;
+        page.is_ok_and(|page| page.into_inner().n_ranked == 2)
+    })
+    .await;
+    // The relay of the control role reaches it as well.
+    let mut relayed = GraderServiceClient::new(channel(&process.url).await);
+    let request = GetGraderStateRequest {
+        exam_id: EXAM.to_owned(),
+    };
+    let state = relayed
+        .get_grader_state(bearer(request.clone(), word))
+        .await;
+    assert_eq!(state.unwrap().into_inner().n_quarantined, 0);
+    let stranger = relayed.get_grader_state(bearer(request, "x")).await;
+    assert_eq!(reason(&stranger.unwrap_err()), "PERMISSION_DENIED");
 }

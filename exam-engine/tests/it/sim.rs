@@ -20,7 +20,7 @@ use std::{
 use exam_engine::{
     bank::Bank,
     clock::{Clock, ManualClock, Timestamp},
-    engine::Engine,
+    engine::{Engine, GraderChannel},
     id::CandidateId,
     secrets::Secrets,
     session::{Accommodation, Ticket},
@@ -131,8 +131,8 @@ static TEMPLATE: LazyLock<Template> = LazyLock::new(|| {
 });
 
 /// A grader that nobody asks.
-fn nowhere() -> tonic::transport::Channel {
-    Endpoint::from_static("http://nowhere").connect_lazy()
+fn nowhere() -> GraderChannel {
+    GraderChannel::new(vec![Endpoint::from_static("http://nowhere").connect_lazy()])
 }
 
 fn copy(from: &Path, to: &Path) {

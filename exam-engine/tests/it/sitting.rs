@@ -8,16 +8,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use exam_engine::clock::Clock;
+use exam_engine::{admission::CallerLimits, clock::Clock, server::Settings};
 use proto::exam::v1::{
-    CloseExamRequest, CodeRequest, Ended, EndedBy, ExportExamRequest, GetResultRequest,
+    CloseExamRequest, CodeRequest, Ended, EndedBy, Event, ExportExamRequest, GetResultRequest,
     GetSessionRequest, GetStandingsRequest, IssueCodesRequest, Scope, StartAttemptRequest,
     TailLogRequest, WatchExamRequest, candidate_service_client::CandidateServiceClient,
     event::Kind, log_service_client::LogServiceClient,
 };
 use tokio::task::JoinSet;
 
-use crate::harness::{DURATION_MS, EXAM, N_ITEMS, Sitting, TestServer, bearer, both, reason};
+use crate::harness::{
+    Backend, DURATION_MS, EXAM, N_ITEMS, Sitting, TestServer, bearer, both, reason,
+};
 
 /// Waits for what the grader folds some 50 ms behind.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -265,6 +267,7 @@ async fn start_many(server: &TestServer) {
                 let request = StartAttemptRequest {
                     access_code,
                     slot_token: String::new(),
+                    device_id: String::new(),
                 };
                 client.start_attempt(request).await.unwrap();
             });
@@ -274,8 +277,8 @@ async fn start_many(server: &TestServer) {
     }
 }
 
-/// Reads the log to its present end; returns the attempts that have ended.
-async fn endings(server: &TestServer) -> Vec<Ending> {
+/// Reads the log to its present end.
+async fn events(server: &TestServer) -> Vec<Event> {
     let request = TailLogRequest {
         exam_id: EXAM.to_owned(),
         after: vec![],
@@ -286,24 +289,86 @@ async fn endings(server: &TestServer) -> Vec<Ending> {
         .await
         .unwrap()
         .into_inner();
+    let mut events = Vec::new();
+    while let Some(batch) = batches.message().await.unwrap() {
+        events.extend(batch.entries.into_iter().filter_map(|entry| entry.event));
+    }
+    events
+}
+
+/// Returns the attempts that have ended.
+async fn endings(server: &TestServer) -> Vec<Ending> {
     let mut deadlines = BTreeMap::new();
     let mut endings = Vec::new();
-    while let Some(batch) = batches.message().await.unwrap() {
-        for event in batch.entries.into_iter().filter_map(|entry| entry.event) {
-            match event.kind.unwrap() {
-                Kind::Started(started) => {
-                    deadlines.insert(event.candidate, started.deadline_ms);
-                }
-                Kind::Ended(ended) => endings.push(Ending {
-                    deadline_ms: deadlines.remove(&event.candidate).expect("it ends once"),
-                    ended,
-                    at_ms: event.at_ms,
-                }),
-                other => panic!("nobody does anything: {other:?}"),
+    for event in events(server).await {
+        match event.kind.unwrap() {
+            Kind::Started(started) => {
+                deadlines.insert(event.candidate, started.deadline_ms);
             }
+            Kind::Ended(ended) => endings.push(Ending {
+                deadline_ms: deadlines.remove(&event.candidate).expect("it ends once"),
+                ended,
+                at_ms: event.at_ms,
+            }),
+            other => panic!("nobody does anything: {other:?}"),
         }
     }
     endings
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_tells_equal_devices_and_addresses_without_naming_them() {
+    let settings = Settings {
+        callers: CallerLimits {
+            limit_loopback: true,
+            ..CallerLimits::default()
+        },
+        ..Settings::default()
+    };
+    let server = TestServer::start_with(Backend::Embedded, settings, |store| store).await;
+    server.open_exam().await;
+    for (person, device_id) in [
+        (1, "điện thoại"),
+        (2, "điện thoại"),
+        (3, "máy tính"),
+        (4, ""),
+    ] {
+        let request = StartAttemptRequest {
+            access_code: server.code(person).await,
+            slot_token: String::new(),
+            device_id: device_id.to_owned(),
+        };
+        server
+            .candidate()
+            .await
+            .start_attempt(request)
+            .await
+            .unwrap();
+    }
+    let request = StartAttemptRequest {
+        access_code: server.code(5).await,
+        slot_token: String::new(),
+        device_id: "x".repeat(65),
+    };
+    let refused = server.candidate().await.start_attempt(request).await;
+    assert_eq!(reason(&refused.unwrap_err()), "INVALID_ARGUMENT");
+    let tags: BTreeMap<u8, (u64, u64)> = events(&server)
+        .await
+        .into_iter()
+        .filter_map(|event| match event.kind? {
+            Kind::Started(started) => Some((
+                event.candidate[0],
+                (started.address_tag, started.device_tag),
+            )),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(tags.len(), 4);
+    assert!(tags[&1] == tags[&2] && tags[&1].0 == tags[&3].0 && tags[&1].0 != 0);
+    assert!(
+        tags[&1].1 != tags[&3].1 && tags[&1].1 != 0 && tags[&4].1 == 0,
+        "{tags:?}"
+    );
 }
 
 /// Waits until all have ended, each by its deadline.

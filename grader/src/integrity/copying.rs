@@ -136,7 +136,7 @@ fn probs_alike(sheets: &Sheets, model: &Model, a: u32, b: u32, common: &[Common]
 
 fn n_alike(sheets: &Sheets, a: u32, b: u32, common: &[Common]) -> u32 {
     let alike = common.iter().filter(|place| is_alike(sheets, a, b, place));
-    u32::try_from(alike.count()).expect("a paper has fewer items")
+    count(alike.count())
 }
 
 fn is_alike(sheets: &Sheets, a: u32, b: u32, place: &Common) -> bool {
@@ -147,73 +147,52 @@ fn is_alike(sheets: &Sheets, a: u32, b: u32, place: &Common) -> bool {
 fn facts(sheets: &Sheets, model: &Model, a: u32, b: u32) -> Vec<Fact> {
     let common = sheets.common(a, b);
     let n_matches = n_alike(sheets, a, b, &common);
-    let swapped: Vec<Common> = common
-        .iter()
-        .map(|place| Common {
-            a: place.b,
-            b: place.a,
-        })
-        .collect();
-    let copied = |source, copier, common: &[Common]| {
-        let probs: Vec<f64> = common
-            .iter()
-            .map(|place| {
-                let answer = &sheets.sitting(source).answers[usize::from(place.a)];
-                model.p(copier, answer.item_idx, answer.chosen)
-            })
-            .collect();
-        let wrong: Vec<usize> = (0..common.len())
-            .filter(|&at| {
-                let place = usize::from(common[at].a);
-                sheets.sitting(source).answers[place].is_wrong()
-            })
-            .collect();
-        let n_alike_wrong = wrong
-            .iter()
-            .filter(|&&at| is_alike(sheets, source, copier, &common[at]))
-            .count();
-        let count = |n: usize| u32::try_from(n).expect("a paper has fewer items");
-        let agreement: f64 = wrong.iter().map(|&at| probs[at]).sum();
-        let k = similarity::k_index(
-            count(wrong.len()),
-            count(n_alike_wrong),
-            agreement / f64::from(count(wrong.len()).max(1)),
-        );
-        (
-            similarity::omega(n_matches, &probs),
-            k,
-            count(n_alike_wrong),
-        )
-    };
-    let (omega_ab, k_ab, n_alike_wrong) = copied(a, b, &common);
-    let (omega_ba, k_ba, _) = copied(b, a, &swapped);
     let probs = probs_alike(sheets, model, a, b, &common);
+    let [second, first] =
+        [(a, b), (b, a)].map(|(source, copier)| copied(sheets, model, source, copier));
     let [device_a, device_b] = [a, b].map(|at| sheets.sitting(at).device_tag);
+    let same_device = device_a != 0 && device_a == device_b;
+    let log10 = |k: f64| k.max(f64::MIN_POSITIVE).log10();
     let fact = |name, value| Fact { name, value };
     vec![
-        fact(
-            "common_items",
-            f64::from(u32::try_from(common.len()).unwrap_or(u32::MAX)),
-        ),
+        fact("common_items", f64::from(count(common.len()))),
         fact("alike", f64::from(n_matches)),
         fact("alike_expected", probs.iter().sum()),
-        fact("alike_wrong", f64::from(n_alike_wrong)),
-        fact(
-            "same_device",
-            f64::from(u8::from(device_a != 0 && device_a == device_b)),
-        ),
+        fact("alike_wrong", f64::from(second.n_alike_wrong)),
+        fact("same_device", f64::from(u8::from(same_device))),
         fact("omega", similarity::omega(n_matches, &probs)),
-        fact("omega_second_from_first", omega_ab),
-        fact("omega_first_from_second", omega_ba),
-        fact(
-            "k_log10_second_from_first",
-            k_ab.max(f64::MIN_POSITIVE).log10(),
-        ),
-        fact(
-            "k_log10_first_from_second",
-            k_ba.max(f64::MIN_POSITIVE).log10(),
-        ),
+        fact("omega_second_from_first", second.omega),
+        fact("omega_first_from_second", first.omega),
+        fact("k_log10_second_from_first", log10(second.k)),
+        fact("k_log10_first_from_second", log10(first.k)),
     ]
+}
+
+/// How well copying in one direction explains a pair.
+struct Copied {
+    omega: f64,
+    k: f64,
+    n_alike_wrong: u32,
+}
+
+fn copied(sheets: &Sheets, model: &Model, source: u32, copier: u32) -> Copied {
+    let common = sheets.common(source, copier);
+    let of_source = |place: &Common| sheets.sitting(source).answers[usize::from(place.a)];
+    let p = |place: &Common| model.p(copier, of_source(place).item_idx, of_source(place).chosen);
+    let probs: Vec<f64> = common.iter().map(p).collect();
+    let wrong = common.iter().filter(|place| of_source(place).is_wrong());
+    let wrong: Vec<Common> = wrong.copied().collect();
+    let n_alike_wrong = n_alike(sheets, source, copier, &wrong);
+    let agreement = wrong.iter().map(p).sum::<f64>() / f64::from(count(wrong.len()).max(1));
+    Copied {
+        omega: similarity::omega(n_alike(sheets, source, copier, &common), &probs),
+        k: similarity::k_index(count(wrong.len()), n_alike_wrong, agreement),
+        n_alike_wrong,
+    }
+}
+
+fn count(n: usize) -> u32 {
+    u32::try_from(n).expect("a paper has fewer items")
 }
 
 fn shared(sheets: &Sheets, model: &Model, limits: &Limits, a: u32, b: u32) -> Vec<SharedAnswer> {

@@ -1,7 +1,7 @@
 //! The report for people: one page that prints, with nothing to fetch.
 //!
 //! Invariant: no text of a candidate or an author stands in it, so nothing needs escaping: numbers, hexadecimal ids,
-//! checked area codes and exam names, and the words of [`words`](super::words).
+//! checked area codes and exam names, and the words of [`words`].
 
 use std::fmt::Write as _;
 

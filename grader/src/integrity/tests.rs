@@ -421,9 +421,11 @@ fn speed_of_a_hundred_thousand_attempts() {
 fn measure(plan: &Plan) {
     const N_COPIERS: usize = 20;
     let mut contest = Contest::new(plan);
+    let mut planted = BTreeSet::new();
     for unit in 0..N_COPIERS {
         let (copier, source) = contest.weak_and_fair(unit);
         contest.copy(copier, source, 0.95);
+        planted.insert(group([copier, source]));
     }
     let limits = Limits::default();
     let mut collector = Collector::new(Arc::clone(&contest.log.package), limits.max_places);
@@ -452,6 +454,11 @@ fn measure(plan: &Plan) {
     println!("analysed in {took:?}, at most {longest:?} between two looks");
     println!("{:?}, {} places cut", report.families, report.n_cut_blocks);
     for kind in Kind::ALL {
-        println!("{kind:?}: {} flags", found(&report, kind).len());
+        let found = found(&report, kind);
+        let n_planted = found.intersection(&planted).count();
+        println!(
+            "{kind:?}: {} flags, {n_planted} of {N_COPIERS} planted pairs",
+            found.len()
+        );
     }
 }

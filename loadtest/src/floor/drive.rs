@@ -115,6 +115,7 @@ async fn start(mut client: CandidateClient, access_code: String) -> Result<Candi
     let request = proto::exam::v1::StartAttemptRequest {
         access_code,
         slot_token: String::new(),
+        device_id: String::new(),
     };
     let reply = client
         .start_attempt(request)

@@ -1587,6 +1587,9 @@ pub struct StartAttemptRequest {
     /// Newest one that CheckIn or a refusal with WAIT_IN_LOBBY gave, if any; keeps the place in the order of starts.
     #[prost(string, tag = "2")]
     pub slot_token: ::prost::alloc::string::String,
+    /// Random id that the device has chosen for itself and keeps, at most 64 bytes; empty for none. Only a keyed hash is kept.
+    #[prost(string, tag = "3")]
+    pub device_id: ::prost::alloc::string::String,
 }
 /// Comes before the opening, to learn when to start.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

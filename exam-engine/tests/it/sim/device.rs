@@ -49,7 +49,11 @@ pub(super) async fn pause(world: &World, up_to_ms: u64) {
 /// Starts or takes over; returns the token and the next number.
 async fn start(world: &World, code: &str) -> Option<(SessionRef, u32)> {
     loop {
-        match world.engine().start_attempt(code, "").await {
+        match world
+            .engine()
+            .start_attempt(code, "", &exam_engine::engine::Origin::default())
+            .await
+        {
             Ok(started) => {
                 let engine = world.engine();
                 let token = engine.check_token(&started.token).unwrap();
