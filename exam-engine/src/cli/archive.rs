@@ -67,7 +67,9 @@ impl NewFolder {
 
     fn append(&mut self, name: &str, data: &[u8]) -> anyhow::Result<()> {
         anyhow::ensure!(
-            name.bytes().all(|b| b.is_ascii_lowercase() || b == b'.') && !name.starts_with('.'),
+            name.bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-'))
+                && !name.starts_with('.'),
             "tên tệp lạ / strange file name {name}"
         );
         let path = self.path.join(name);
