@@ -1,6 +1,7 @@
 //! The bank on disk: draft items and frozen releases, as canonical JSON files in the data folder.
 //!
-//! `bank/items.jsonl` holds one numbered item a line; `bank/releases/0001.json` one release, never changed once written.
+//! `bank/items.jsonl` holds one numbered item a line; `bank/releases/0001.json` one release, never changed once written;
+//! `bank/statistics.jsonl` what exams said of items, one of both a line.
 //! Who changes either holds `bank/lock`, so that of two imports at the same time none is lost.
 
 use std::{
@@ -15,6 +16,7 @@ use question_bank::{
     item::{Band, Item, ItemId},
     release::{NumberedItem, Release},
 };
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::files;
 
@@ -48,7 +50,11 @@ impl Bank {
     /// # Errors
     /// When the file cannot be read; the message names the line.
     pub fn items(&self) -> io::Result<Vec<NumberedItem>> {
-        let file = self.folder.join("items.jsonl");
+        self.lines("items.jsonl")
+    }
+
+    fn lines<T: DeserializeOwned>(&self, name: &str) -> io::Result<Vec<T>> {
+        let file = self.folder.join(name);
         let text = match fs::read_to_string(&file) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -86,7 +92,7 @@ impl Bank {
             }
         }
         if added.n_new > 0 {
-            self.save(&items)?;
+            self.save("items.jsonl", &items)?;
         }
         Ok(added)
     }
@@ -99,13 +105,33 @@ impl Bank {
         Ok(lock)
     }
 
-    fn save(&self, items: &[NumberedItem]) -> io::Result<()> {
+    fn save<T: Serialize>(&self, name: &str, lines: &[T]) -> io::Result<()> {
         let mut text = Vec::new();
-        for item in items {
-            serde_json::to_writer(&mut text, item)?;
+        for line in lines {
+            serde_json::to_writer(&mut text, line)?;
             text.push(b'\n');
         }
-        files::write(&self.folder.join("items.jsonl"), &text)
+        files::write(&self.folder.join(name), &text)
+    }
+
+    /// Returns what exams said of items, in the order in which they were kept.
+    ///
+    /// # Errors
+    /// When the file cannot be read; the message names the line.
+    pub fn statistics(&self) -> io::Result<Vec<ItemRecord>> {
+        self.lines("statistics.jsonl")
+    }
+
+    /// Keeps what an exam said of its items; what it said before is replaced.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written; then nothing is changed.
+    pub fn keep_statistics(&self, exam: &str, records: &[ItemRecord]) -> io::Result<()> {
+        let _lock = self.lock()?;
+        let mut all = self.statistics()?;
+        all.retain(|record| record.exam != exam);
+        all.extend_from_slice(records);
+        self.save("statistics.jsonl", &all)
     }
 
     /// Freezes all items under the next number. A bank unchanged since the newest release gives that one again.
@@ -161,6 +187,33 @@ impl Bank {
     fn release_file(&self, number: u32) -> PathBuf {
         self.folder.join(format!("releases/{number:04}.json"))
     }
+}
+
+/// What one exam said of one item; a line of `statistics.jsonl`.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct ItemRecord {
+    /// Number of the item.
+    pub item: u32,
+    /// Hash of the revision that was asked.
+    pub revision: String,
+    /// Name of the exam.
+    pub exam: String,
+    /// Attempts that had it.
+    pub n: i64,
+    /// Mean part of the mark earned, 0 to 1.
+    pub facility: Option<f64>,
+    /// Correlation with the rest of the paper.
+    pub discrimination: Option<f64>,
+    /// Slope of the two-parameter model.
+    pub a: Option<f64>,
+    /// Its standard error.
+    pub a_se: Option<f64>,
+    /// Difficulty in that model.
+    pub b: Option<f64>,
+    /// Its standard error.
+    pub b_se: Option<f64>,
+    /// Alarms about it.
+    pub n_alarms: usize,
 }
 
 /// What makes two items the same question, whatever topic or band a file gives them.

@@ -16,6 +16,7 @@ mod ask;
 mod codes;
 mod decide;
 mod integrity;
+mod log_file;
 mod results;
 mod verify;
 mod watch;
@@ -67,6 +68,9 @@ enum Command {
         /// Khóa của người kiểm tra (`secrets/verdict.key`) / the auditor's key.
         #[arg(long)]
         sign: Option<PathBuf>,
+        /// Ký cả khi thí sinh kiểm soát chưa thi đủ / sign though control candidates are missing.
+        #[arg(long, requires = "sign")]
+        without_controls: bool,
     },
     /// Tìm dấu hiệu chép bài, làm bừa, dùng chung thiết bị trong hồ sơ / search an archive for signs of copying, guessing and shared devices.
     Integrity(integrity::IntegrityArguments),
@@ -253,6 +257,11 @@ enum BankCommand {
     Show,
     /// Chốt bản phát hành mới / freeze a new release.
     Release,
+    /// Ghi thống kê câu hỏi của một kỳ thi đã lưu vào ngân hàng / write the item statistics of an archived exam into the bank.
+    Statistics {
+        /// Thư mục hồ sơ lưu / archive folder.
+        archive: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -431,6 +440,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
         }) => bank::import(&data, &file, key.as_deref(), json, dry_run),
         Command::Bank(BankCommand::Show) => bank::show(&data),
         Command::Bank(BankCommand::Release) => bank::release(&data),
+        Command::Bank(BankCommand::Statistics { archive }) => bank::statistics(&data, &archive),
         Command::Exam(ExamArguments {
             server,
             ca,
@@ -443,7 +453,11 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
         }) => paper::rebuild(&archive, &candidate, attempt),
         Command::Paper(PaperCommand::Verify { archive }) => paper::verify(&archive),
         Command::Integrity(arguments) => integrity::run(&arguments),
-        Command::Verify { archive, sign } => verify::run(&archive, sign.as_deref()),
+        Command::Verify {
+            archive,
+            sign,
+            without_controls,
+        } => verify::run(&archive, sign.as_deref(), without_controls),
         Command::Receipt(ReceiptCommand::Verify { slip, key, archive }) => {
             receipt::verify(&slip, key.as_deref(), archive.as_deref())
         }

@@ -49,7 +49,7 @@ use proto::{exam::v1 as wire, grader::v1::grader_service_client::GraderServiceCl
 pub use registry::FORMAT;
 pub(crate) use registry::Package;
 use registry::Registry;
-pub use rulings::{Proposal, Proposed, verdict_message};
+pub use rulings::{Proposed, verdict_message};
 pub use save_answers::{MAX_ANSWERS, Receipt};
 pub use start_attempt::{Origin, StartedAttempt};
 pub use tail_log::{MAX_ENTRIES, TailBatch};
@@ -146,6 +146,9 @@ pub enum Error {
     /// Another decision came in between.
     #[error("another decision came into force since it was proposed")]
     ProposalOutdated,
+    /// The result is final: attempts stay as they are.
+    #[error("the result is final")]
+    ResultFinal,
     /// One person may not decide alone.
     #[error("who approves must be another person")]
     TwoPersonsNeeded,
@@ -238,7 +241,7 @@ impl Engine {
             store_was_up: AtomicBool::new(true),
             lobby: Lobby::new(crate::server::Settings::default().starts),
             archive: None,
-            verdict_key: crate::token::public_key(&secrets.verdict),
+            verdict_key: secrets.verdict,
         })
     }
 

@@ -7,10 +7,12 @@
 //! | `receipt.key` | signs receipts | engines, auditors | keep as long as receipts may be shown |
 //! | `slip.key` | signs slips of submission; its public half stands in each exam | engines | delete, restart: exams published later use the new one |
 //! | `organizer.token` | opens organizers' calls | organizers | delete, restart |
-//! | `approver.token` | approves decisions that organizers propose; held by another person | approvers | delete, restart |
-//! | `verdict.key` | signs the auditor's verdict on a result; its public half stands in each exam | auditors | delete, restart: exams published later name the new one |
+//! | `approver.hash` | knows the word that approves what organizers propose; the word itself, `approver.token`, is made with it and belongs to another person, not to the server | control | delete both, restart |
+//! | `verdict.pub` | stands in each exam: the public half of the auditor's key, `verdict.key`, which is made with it and belongs to the auditor, not to the server | control | delete both, restart: exams published later name the new one |
 //! | `service.token` | opens the log and the grader | roles among themselves | delete, restart all roles |
 //! | `cluster.key` | seals papers and exam secrets in a shared store | engines, control | never while an exam is kept there |
+//!
+//! `approver.token` and `verdict.key` are to be taken away from the server: it needs only what is derived from them.
 //!
 //! Processes that share a store hold the same nine files, copied by the operator; a fingerprint of them stands in the
 //! store, and whoever has others is refused at its start. A change is made on all machines at once, with the processes
@@ -24,7 +26,7 @@ use std::{io, path::Path};
 use rand::{TryRng, rngs::SysRng};
 use subtle::ConstantTimeEq;
 
-use crate::files;
+use crate::{files, token};
 
 /// 32 secret bytes.
 #[derive(Clone)]
@@ -96,6 +98,22 @@ impl Token {
     }
 }
 
+/// What recognizes a word that its holder alone knows.
+#[derive(Clone)]
+pub struct TokenHash([u8; 32]);
+
+impl TokenHash {
+    fn of(word: &str) -> Self {
+        Self(*blake3::hash(word.as_bytes()).as_bytes())
+    }
+
+    /// Compares in constant time.
+    #[must_use]
+    pub fn matches(&self, given: &str) -> bool {
+        Self::of(given).0.ct_eq(&self.0).into()
+    }
+}
+
 /// All secrets that the roles of one process hold.
 #[derive(Clone)]
 pub struct Secrets {
@@ -109,10 +127,10 @@ pub struct Secrets {
     pub slip: Key,
     /// Opens organizers' calls.
     pub organizer: Token,
-    /// Approves what organizers propose.
-    pub approver: Token,
-    /// Signs the auditor's verdict.
-    pub verdict: Key,
+    /// Recognizes who approves what organizers propose.
+    pub approver: TokenHash,
+    /// Public half of the key that signs the auditor's verdict.
+    pub verdict: [u8; 32],
     /// Opens the log and the grader.
     pub service: Token,
     /// Seals what engines share in a store.
@@ -133,8 +151,10 @@ impl Secrets {
             receipt: key("receipt.key")?,
             slip: key("slip.key")?,
             organizer: token("organizer.token")?,
-            approver: token("approver.token")?,
-            verdict: key("verdict.key")?,
+            approver: TokenHash(derived(folder, "approver.hash", "approver.token", |key| {
+                TokenHash::of(&hex::encode(key.0)).0
+            })?),
+            verdict: derived(folder, "verdict.pub", "verdict.key", token::public_key)?,
             service: token("service.token")?,
             cluster: key("cluster.key")?,
         })
@@ -150,14 +170,34 @@ impl Secrets {
             &self.session_token,
             &self.receipt,
             &self.slip,
-            &self.verdict,
         ] {
             hash.update(&secret.0);
         }
-        for word in [&self.organizer, &self.approver, &self.service] {
+        hash.update(&self.approver.0);
+        hash.update(&self.verdict);
+        for word in [&self.organizer, &self.service] {
             hash.update(word.0.as_bytes()); // each 64 digits long, so no boundary can move
         }
         hash.finalize().to_hex().to_string()
+    }
+}
+
+/// Reads what is derived from a secret that others hold, or makes both.
+fn derived(
+    folder: &Path,
+    public: &str,
+    private: &str,
+    derive: impl Fn(&Key) -> [u8; 32],
+) -> io::Result<[u8; 32]> {
+    let file = folder.join(public);
+    match Key::load(&file) {
+        Ok(bytes) => Ok(bytes.0),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let bytes = derive(&Key::load_or_generate(&folder.join(private))?);
+            files::write(&file, hex::encode(bytes).as_bytes())?;
+            Ok(bytes)
+        }
+        Err(error) => Err(error),
     }
 }
 
@@ -173,6 +213,9 @@ mod tests {
         let copied = page.lines().find(|line| line.starts_with("scp ")).unwrap();
         for entry in std::fs::read_dir(folder.path()).unwrap() {
             let name = entry.unwrap().file_name().into_string().unwrap();
+            if ["approver.token", "verdict.key"].contains(&&*name) {
+                continue; // not the server's
+            }
             let is_copied = copied.split(['{', ',', '}']).any(|word| word == name);
             assert!(is_copied, "{name}");
         }
@@ -182,6 +225,10 @@ mod tests {
     fn every_secret_changes_the_fingerprint() {
         let folder = tempfile::tempdir().unwrap();
         let first = Secrets::load(folder.path()).unwrap().fingerprint();
+        assert_eq!(Secrets::load(folder.path()).unwrap().fingerprint(), first);
+        for private in ["approver.token", "verdict.key"] {
+            std::fs::remove_file(folder.path().join(private)).unwrap(); // their holders have taken them
+        }
         assert_eq!(Secrets::load(folder.path()).unwrap().fingerprint(), first);
         for entry in std::fs::read_dir(folder.path()).unwrap() {
             let file = entry.unwrap().path();

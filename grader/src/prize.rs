@@ -25,6 +25,7 @@ pub(crate) const MAX_WINNERS: usize = 20_000;
 /// Prizes of one kind.
 #[derive(Clone, Debug)]
 pub(crate) struct Prize {
+    pub(crate) name: String,
     count: u32,
     round: Option<u32>,
     group: Option<String>,
@@ -70,6 +71,7 @@ pub(crate) fn load_prizes(rules: &ExamRules, units: &Units) -> Result<Prizes> {
             });
         }
         Ok(Prize {
+            name: prize.name.clone(),
             count: prize.count,
             round: (prize.round != 0).then_some(prize.round),
             group: (!prize.group.is_empty()).then(|| prize.group.clone()),

@@ -29,11 +29,11 @@ use proto::{
     exam::v1::{ErrorCode, ExamState, LogPosition, WatchExamResponse},
     grader::v1::{
         DryRunRequest, ExportResultRequest, ExportResultResponse, GetCountsRequest,
-        GetCountsResponse, GetGraderStateRequest, GetGraderStateResponse, GetStandingRequest,
-        GetStandingResponse, GetStandingsRequest, GetStandingsResponse, GetStatisticsRequest,
-        GetStatisticsResponse, GetUnitStandingsRequest, GetUnitStandingsResponse,
-        GetWinnersRequest, GetWinnersResponse, Impact, RankScoreRequest, RankScoreResponse,
-        WatchExamRequest, grader_service_server::GraderService,
+        GetCountsResponse, GetGraderStateRequest, GetGraderStateResponse, GetReportResponse,
+        GetStandingRequest, GetStandingResponse, GetStandingsRequest, GetStandingsResponse,
+        GetStatisticsRequest, GetStatisticsResponse, GetUnitStandingsRequest,
+        GetUnitStandingsResponse, GetWinnersRequest, GetWinnersResponse, Impact, RankScoreRequest,
+        RankScoreResponse, WatchExamRequest, grader_service_server::GraderService,
     },
 };
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
@@ -421,6 +421,19 @@ impl GraderService for Graders {
         // the log goes on while the reports are made
         let reply = tokio::task::spawn_blocking(move || statistics_reply::reply(&exam));
         reply.await.map(Response::new).map_err(|_| broken())
+    }
+
+    async fn get_report(
+        &self,
+        request: Request<GetStatisticsRequest>,
+    ) -> Answer<GetReportResponse> {
+        let live = self.live(&request.get_ref().exam_id)?;
+        let exam = live
+            .read_long(|state| Ok(state.fold.exam_statistics()))
+            .await?;
+        let page = tokio::task::spawn_blocking(move || exam.to_html());
+        let html = page.await.map_err(|_| broken())?;
+        Ok(Response::new(GetReportResponse { html }))
     }
 
     async fn dry_run(&self, request: Request<DryRunRequest>) -> Answer<Impact> {

@@ -1,8 +1,9 @@
 //! `exam exam rank | units | winners | statistics | state`: what the grader knows.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
+use jiff::{Timestamp, tz::TimeZone};
 use proto::grader::v1::{
     GetGraderStateRequest, GetStatisticsRequest, GetUnitStandingsRequest, GetWinnersRequest,
     ItemStatistics, RankScoreRequest, TestStatistics, grader_service_client::GraderServiceClient,
@@ -12,7 +13,7 @@ use tonic::{service::interceptor::InterceptedService, transport::Channel};
 use super::{
     Among,
     client::{self, Bearer, refusal},
-    say,
+    results, say,
 };
 
 /// Statistics of 20,000 items with their options fit.
@@ -51,6 +52,13 @@ pub(super) enum AskCommand {
         /// Tên kỳ thi / name of the exam.
         id: String,
     },
+    /// Báo cáo thống kê in được, có biểu đồ / a printable report of the statistics, with plots.
+    Report {
+        /// Tên kỳ thi / name of the exam.
+        id: String,
+        /// Tệp HTML để ghi / HTML file to write.
+        file: PathBuf,
+    },
     /// Trạng thái máy chấm / how the grader stands.
     State {
         /// Tên kỳ thi / name of the exam.
@@ -88,6 +96,15 @@ pub(super) async fn run(
         AskCommand::Units { id, group, parent } => units(&mut client, id, group, parent).await,
         AskCommand::Winners { id } => winners(&mut client, id).await,
         AskCommand::Statistics { id } => statistics(&mut client, id).await,
+        AskCommand::Report { id, file } => {
+            results::check_place(&file)?;
+            let request = GetStatisticsRequest { exam_id: id };
+            let reply = client.get_report(request).await;
+            let html = reply.map_err(|status| refusal(&status))?.into_inner().html;
+            std::fs::write(&file, html)?;
+            say(format_args!("Đã ghi / written: {}", file.display()));
+            Ok(())
+        }
         AskCommand::State { id } => state(&mut client, id).await,
     }
 }
@@ -137,7 +154,7 @@ async fn winners(client: &mut Client, exam_id: String) -> anyhow::Result<()> {
         let row = winner.row.unwrap_or_default();
         say(format_args!(
             "{}\t{}\t{}\t{}\t{}",
-            winner.prize,
+            winner.prize_name,
             row.rank,
             hex::encode(&row.candidate),
             row.score,
@@ -198,9 +215,26 @@ fn test_line(test: &TestStatistics) -> String {
     ];
     let by = match test.by.as_str() {
         "" => "tất cả / all".to_owned(),
+        "hour" => format!("hour {}", hour(&test.of)),
         by => format!("{by} {}", test.of),
     };
     format!("{by}\t{}\t{}", test.n, figures(&values))
+}
+
+/// Shows the hour of a cohort as Vietnam's clocks do.
+fn hour(ms: &str) -> String {
+    let instant = ms
+        .parse()
+        .ok()
+        .and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    let zone = TimeZone::get("Asia/Ho_Chi_Minh").ok();
+    match instant.zip(zone) {
+        Some((instant, zone)) => instant
+            .to_zoned(zone)
+            .strftime("%Y-%m-%d %H:%M")
+            .to_string(),
+        None => ms.to_owned(),
+    }
 }
 
 fn figures(values: &[Option<f64>]) -> String {
@@ -216,8 +250,9 @@ async fn state(client: &mut Client, exam_id: String) -> anyhow::Result<()> {
     let reply = client.get_grader_state(request).await;
     let state = reply.map_err(|status| refusal(&status))?.into_inner();
     say(format_args!(
-        "mã băm trạng thái / state hash {}\nbản đáp án / key version {}\nchậm / behind {}\ncách ly / quarantined {}",
+        "mã băm trạng thái / state hash {}\ntại vị trí / at positions {:?}\nbản đáp án / key version {}\nchậm / behind {}\ncách ly / quarantined {}",
         hex::encode(&state.state_hash),
+        state.positions,
         state.key_version,
         state.lag,
         state.n_quarantined

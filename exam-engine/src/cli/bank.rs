@@ -1,14 +1,17 @@
 //! `exam bank`: imports, counts and releases, on the data folder.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressFinish};
 use question_bank::import::{Import, Problem, Severity};
 use serde_json::{Value, json};
 
-use super::say;
-use crate::bank::{Bank, counts};
+use super::{
+    log_file::{Entries, package},
+    say,
+};
+use crate::bank::{Bank, ItemRecord, counts};
 
 /// Largest document read: a bank of 20,000 items with pictures stays below; more is a mistake.
 const MAX_FILE_BYTES: u64 = 256 << 20;
@@ -166,6 +169,39 @@ pub(super) fn release(data: &Path) -> anyhow::Result<()> {
         release.number,
         release.items.len(),
         hex::encode(release.hash())
+    ));
+    Ok(())
+}
+
+/// Folds an archived exam and keeps what it says of its items.
+pub(super) fn statistics(data: &Path, archive: &Path) -> anyhow::Result<()> {
+    let mut fold = grader::Fold::new(Arc::new(package(archive)?));
+    for entry in Entries::open(&archive.join("log.bin"))? {
+        fold.apply_entry(&entry?)?;
+    }
+    let exam = fold.package().exam_id().to_owned();
+    let records: Vec<ItemRecord> = fold
+        .item_statistics()
+        .into_iter()
+        .map(|item| ItemRecord {
+            item: item.item_id,
+            revision: hex::encode(item.revision),
+            exam: exam.clone(),
+            n: item.n,
+            facility: item.facility,
+            discrimination: item.discrimination,
+            a: item.a,
+            a_se: item.a_se,
+            b: item.b,
+            b_se: item.b_se,
+            n_alarms: item.alarms.len(),
+        })
+        .collect();
+    Bank::new(data).keep_statistics(&exam, &records)?;
+    let n_alarmed = records.iter().filter(|record| record.n_alarms > 0).count();
+    say(format_args!(
+        "Đã ghi thống kê của {0} câu, {n_alarmed} câu cần xem lại / statistics of {0} items kept, {n_alarmed} need a look",
+        records.len()
     ));
     Ok(())
 }

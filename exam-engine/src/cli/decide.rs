@@ -11,8 +11,8 @@ use proto::{
     exam::v1::{BoardRuling, BoardState, ExclusionRuling, PredictionRuling, Ruling, ruling},
     grader::v1::{Changes, Impact},
     key::v1::{
-        ApproveRulingRequest, ItemChange, KeyChange, ListProposalsRequest, ProposeRulingRequest,
-        Treatment, item_change::Change, propose_ruling_request::Kind,
+        ApproveRulingRequest, ItemChange, ItemKey, KeyChange, ListProposalsRequest,
+        ProposeRulingRequest, Treatment, item_change::Change, propose_ruling_request::Kind,
         ruling_service_client::RulingServiceClient,
     },
 };
@@ -124,8 +124,13 @@ pub(super) async fn run(
     ca: Option<&Path>,
     command: DecideCommand,
 ) -> anyhow::Result<()> {
-    let approves = matches!(command, DecideCommand::Approve { .. });
-    let word = if approves {
+    // Who approves may have no other word than that.
+    let is_approver = match command {
+        DecideCommand::Approve { .. } => true,
+        DecideCommand::Proposals { .. } => !data.join("secrets/organizer.token").exists(),
+        _ => false,
+    };
+    let word = if is_approver {
         "approver.token"
     } else {
         "organizer.token"
@@ -200,7 +205,9 @@ pub(super) async fn run(
     let reply = client.propose_ruling(request).await;
     let reply = reply.map_err(|status| refusal(&status))?.into_inner();
     let impact = reply.impact.unwrap_or_default();
-    show(&impact);
+    if impact.total.is_some() {
+        show(&impact); // the board changes no result
+    }
     if let Some(file) = csv {
         write_listing(&file, &impact)?;
     }
@@ -308,7 +315,7 @@ fn show(impact: &Impact) {
     }
     if impact.listing.len() > N_SHOWN {
         say(format_args!(
-            "… và {0} người nữa, --listing ghi tất cả / … and {0} more, --listing writes them all",
+            "… và {0} người nữa, --listing ghi đến 1.000 người / … and {0} more, --listing writes up to 1,000",
             impact.listing.len() - N_SHOWN
         ));
     }
@@ -353,18 +360,54 @@ async fn proposals(client: &mut Client, id: String) -> anyhow::Result<()> {
     let reply = client
         .list_proposals(ListProposalsRequest { exam_id: id })
         .await;
-    for proposal in reply
+    let proposals = reply
         .map_err(|status| refusal(&status))?
         .into_inner()
-        .proposals
-    {
+        .proposals;
+    for proposal in &proposals {
+        let ruling = proposal.ruling.clone().unwrap_or_default();
         say(format_args!(
             "{}\t{}",
             proposal.proposal_id,
-            describe(&proposal.ruling.unwrap_or_default())
+            describe(&ruling)
         ));
+        for changed in &proposal.keys {
+            let pair = [changed.before.as_ref(), changed.after.as_ref()];
+            let [before, after] = pair.map(|key| key.map_or_else(String::new, key_words));
+            say(format_args!("  {before}  →  {after}"));
+        }
+        show(&proposal.impact.clone().unwrap_or_default());
     }
     Ok(())
+}
+
+/// Tells a key in few words, as "câu / item 12: AC, bỏ / dropped".
+fn key_words(key: &ItemKey) -> String {
+    let letters = |options: u32| -> String {
+        ('A'..='Z')
+            .zip(0..u32::BITS)
+            .filter(|(_, option)| options >> option & 1 == 1)
+            .map(|(letter, _)| letter)
+            .collect()
+    };
+    let mut words = vec![format!(
+        "câu / item {}: {}",
+        key.item_id,
+        letters(key.right_options)
+    )];
+    let sets = key.accepted.iter();
+    words.extend(sets.map(|set| format!("hoặc / or {}", letters(*set))));
+    let sequences = key.sequences.iter();
+    words.extend(sequences.map(|order| format!("{:?}", order.as_ref())));
+    words.extend(key.blanks.iter().map(|blank| blank.accepted.join(" | ")));
+    words.extend(match key.treatment() {
+        Treatment::Unspecified => None,
+        Treatment::FullToAll => Some("trọn điểm cho mọi người / full to all".to_owned()),
+        Treatment::FullToAttempted => Some("trọn điểm nếu trả lời / full if answered".to_owned()),
+        Treatment::Dropped => Some("bỏ / dropped".to_owned()),
+    });
+    words.extend((key.weight_percent != 0).then(|| format!("{} %", key.weight_percent)));
+    words.join(", ")
 }
 
 async fn approve(

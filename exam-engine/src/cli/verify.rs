@@ -10,7 +10,14 @@ use crate::{files, secrets::Key};
 /// The auditor's word, beside the archive's files: two lines, what the result hashes to and the signature.
 const FILE: &str = "verdict.txt";
 
-pub(super) fn run(folder: &Path, sign: Option<&Path>) -> anyhow::Result<()> {
+/// Control candidates of every exam.
+const N_CONTROLS: u64 = 3;
+
+pub(super) fn run(
+    folder: &Path,
+    sign: Option<&Path>,
+    without_controls: bool,
+) -> anyhow::Result<()> {
     let archive = verifier::Archive::read(folder)?;
     let verdict = verifier::verify(&archive)?;
     say(&verdict);
@@ -19,6 +26,11 @@ pub(super) fn run(folder: &Path, sign: Option<&Path>) -> anyhow::Result<()> {
         "kết quả sai, không ký / the result is wrong, it is not signed"
     );
     if let Some(key) = sign {
+        anyhow::ensure!(
+            verdict.n_control_attempts >= N_CONTROLS || without_controls,
+            "chỉ có {0} trong {N_CONTROLS} thí sinh kiểm soát đã thi; nếu biết vì sao, thêm --without-controls / only {0} of {N_CONTROLS} control candidates have sat; if you know why, add --without-controls",
+            verdict.n_control_attempts
+        );
         let key = Key::load(key)?;
         let signature = verifier::sign_verdict(&archive, &key.0)?;
         let result = fs::read(folder.join("result.tsv"))?;

@@ -76,7 +76,7 @@ impl Engine {
     /// Acts on the newest attempt of everybody in the scope, or only on those with this number; a dry run only counts.
     ///
     /// # Errors
-    /// If there is no such exam, or the store does not tell who is working.
+    /// If there is no such exam, its result is final, or the store does not tell who is working.
     pub async fn act_on_attempts(
         &self,
         exam_id: &str,
@@ -87,6 +87,7 @@ impl Engine {
         dry_run: bool,
     ) -> Result<Acted> {
         let exam = self.published(exam_id)?;
+        exam.check_not_final()?;
         let cause = Arc::new(cause);
         let candidates = match scope {
             Scope::Candidate(candidate) => vec![*candidate],

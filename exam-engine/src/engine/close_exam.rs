@@ -35,7 +35,7 @@ impl Engine {
     /// Returns once no process can start an attempt any more.
     async fn shut(&self, live: &LiveExam) -> Result<Exam> {
         let _writing = self.exams.begin_write().await?;
-        let mut exam = live.exam();
+        let mut exam = live.exam().as_ref().clone();
         match exam.state() {
             ExamState::Closed => {}
             ExamState::Open => {
@@ -86,11 +86,9 @@ impl Engine {
             });
         }
         let live = self.published(exam_id)?;
-        let rules = live
-            .exam()
-            .spec
-            .and_then(|spec| spec.rules)
-            .unwrap_or_default();
+        let exam = live.exam();
+        let rules = exam.spec.as_ref().and_then(|spec| spec.rules.as_ref());
+        let rules = rules.ok_or(Error::ExamNotFound)?;
         let edition = Edition::parse(&rules.map_edition).ok_or(Error::ExamNotFound)?;
         let closes_at_ms = rules.rounds.last().map_or(0, |round| round.closes_at_ms);
         let last_second = u32::try_from((closes_at_ms + rules.duration_ms + CODE_LIFE_MS) / 1_000)

@@ -47,7 +47,7 @@ impl Engine {
     /// Extends or reopens the attempts that an outage touched; a dry run only counts.
     ///
     /// # Errors
-    /// If there is no such exam, or its log cannot be read.
+    /// If there is no such exam, its result is final, or its log cannot be read.
     pub async fn compensate_outage(
         &self,
         exam_id: &str,
@@ -57,6 +57,7 @@ impl Engine {
         dry_run: bool,
     ) -> Result<Compensated> {
         let exam = self.published(exam_id)?;
+        exam.check_not_final()?;
         let losses = self.losses(&exam, scope, &outage).await?;
         let (mut given, cause) = (Compensated::default(), Arc::new(cause));
         given.n_unaffected = losses.values().filter(|loss| loss.lost_ms == 0).count() as u64;

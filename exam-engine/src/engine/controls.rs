@@ -126,8 +126,9 @@ impl Engine {
         exam: &Arc<LiveExam>,
         candidate: CandidateId,
     ) -> Result<(SessionRef, Session)> {
-        let rules = exam.exam().spec.and_then(|spec| spec.rules);
-        let edition = Edition::parse(&rules.unwrap_or_default().map_edition);
+        let exam_now = exam.exam();
+        let rules = exam_now.spec.as_ref().and_then(|spec| spec.rules.as_ref());
+        let edition = rules.and_then(|rules| Edition::parse(&rules.map_edition));
         let area = edition.and_then(|edition| edition.areas().first());
         let ticket = Ticket {
             candidate,

@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use proto::{
-    exam::v1::{
-        BoardState, Correction, Exam, ExamState, GetResultResponse, ResultPolicy, ruling::Kind,
-    },
+    exam::v1::{BoardState, Correction, ExamState, GetResultResponse, ResultPolicy},
     grader::v1::{GetStandingRequest, GetStandingResponse},
 };
 use tonic::Code;
@@ -24,12 +22,11 @@ impl Engine {
     /// [`Error::ResultNotReady`] while the attempt runs or is not graded, or before the close if the policy says so.
     pub async fn get_result(&self, caller: &SessionRef) -> Result<GetResultResponse> {
         let exam = self.exam_of(caller)?;
-        let policy = exam
-            .exam()
-            .spec
-            .and_then(|spec| spec.rules)
-            .unwrap_or_default()
-            .result_policy();
+        let policy = {
+            let exam = exam.exam();
+            let rules = exam.spec.as_ref().and_then(|spec| spec.rules.as_ref());
+            rules.map_or(ResultPolicy::AfterClose, |rules| rules.result_policy())
+        };
         if policy != ResultPolicy::AtEnd && exam.state() != ExamState::Closed {
             return Err(Error::ResultNotReady);
         }
@@ -55,7 +52,7 @@ impl Engine {
         };
         let standing = self.standing(request).await?;
         let counted = standing.counted.clone().unwrap_or_default();
-        let board = board_state(&exam.exam());
+        let board = exam.board();
         Ok(GetResultResponse {
             score: standing.score.clone(),
             max_score: standing.max_score.clone(),
@@ -94,19 +91,6 @@ impl Engine {
             tokio::time::sleep(GRADER_PAUSE).await;
         }
     }
-}
-
-/// Returns what is shown of the standings.
-fn board_state(exam: &Exam) -> BoardState {
-    let newest = exam
-        .rulings
-        .iter()
-        .rev()
-        .find_map(|ruling| match &ruling.kind {
-            Some(Kind::Board(board)) => Some(board.state()),
-            _ => None,
-        });
-    newest.unwrap_or(BoardState::Live)
 }
 
 /// Returns the decisions that changed a score after its attempt had ended.

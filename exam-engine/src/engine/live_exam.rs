@@ -8,7 +8,7 @@ use std::{
 use dashmap::DashMap;
 use proto::{
     bank::v1::{PaperHalf, PaperItem},
-    exam::v1 as wire,
+    exam::v1::{self as wire, ruling::Kind},
 };
 use question_bank::{
     draw::{Drawer, Scratch},
@@ -17,7 +17,7 @@ use question_bank::{
 };
 use tokio::sync::{Mutex, MutexGuard, OwnedMutexGuard};
 
-use super::{Result, exam_id};
+use super::{Error, Result, exam_id};
 use crate::{
     clock::Timestamp,
     id::{CandidateId, ExamId, SessionKey},
@@ -43,7 +43,7 @@ pub struct LiveExam {
     pub start_window_ms: u64,
     drawer: Drawer,
     shapes: Vec<ItemShape>,
-    exam: RwLock<wire::Exam>,
+    exam: RwLock<Arc<wire::Exam>>,
     cells: DashMap<CandidateId, Cell>,
     acting: Mutex<()>,
 }
@@ -66,7 +66,7 @@ impl LiveExam {
             drawer,
             shapes: half.items.iter().map(shape).collect(),
             half,
-            exam: RwLock::new(exam),
+            exam: RwLock::new(Arc::new(exam)),
             cells: DashMap::new(),
             acting: Mutex::default(),
         })
@@ -74,8 +74,27 @@ impl LiveExam {
 
     /// Returns the exam as stored.
     #[must_use]
-    pub fn exam(&self) -> wire::Exam {
-        self.exam.read().expect("no panic under this lock").clone()
+    pub fn exam(&self) -> Arc<wire::Exam> {
+        Arc::clone(&self.exam.read().expect("no panic under this lock"))
+    }
+
+    /// Returns what is shown of the standings.
+    #[must_use]
+    pub fn board(&self) -> wire::BoardState {
+        let exam = self.exam();
+        let mut newest_first = exam.rulings.iter().rev();
+        let newest = newest_first.find_map(|ruling| match &ruling.kind {
+            Some(Kind::Board(board)) => Some(board.state()),
+            _ => None,
+        });
+        newest.unwrap_or(wire::BoardState::Live)
+    }
+
+    pub(super) fn check_not_final(&self) -> Result<()> {
+        match self.board() {
+            wire::BoardState::Final => Err(Error::ResultFinal),
+            _ => Ok(()),
+        }
     }
 
     /// Waits until no organizer's action on attempts runs here, and begins one. Called twice with one id, the second finds
@@ -91,7 +110,7 @@ impl LiveExam {
     }
 
     pub(super) fn set(&self, exam: wire::Exam) {
-        *self.exam.write().expect("no panic under this lock") = exam;
+        *self.exam.write().expect("no panic under this lock") = Arc::new(exam);
     }
 
     /// Returns the title as shown.

@@ -3,7 +3,8 @@
 //! A proposal stands in `keys/`, since it can hold a key, until it is approved; the key half that it makes stands beside
 //! it under its hash. From the approval on the exam names it, and graders grade anew. Freezing and thawing the board is one
 //! person's decision; a result becomes final with the auditor's verdict.
-//! Invariant: what comes into force is what was shown to the approver: a proposal made before another decision is refused.
+//! Invariant: what comes into force is what the approver was shown, item by item; a proposal made before another decision
+//! is refused. How much it changes is told by the log as it was then, which may have grown since.
 
 use std::path::{Path, PathBuf};
 
@@ -15,8 +16,8 @@ use proto::{
     },
     grader::v1::{DryRunRequest, Impact},
     key::v1::{
-        ItemKey, KeyChange, KeyHalf, ProposeRulingRequest, item_change::Change,
-        propose_ruling_request::Kind as Wanted,
+        ChangedKey, ItemKey, KeyChange, KeyHalf, Proposal, ProposeRulingRequest,
+        item_change::Change, propose_ruling_request::Kind as Wanted,
     },
 };
 
@@ -36,32 +37,25 @@ const NAME_BYTES: usize = 8;
 pub struct Proposed {
     /// Its name; empty if it was a dry run, or is in force already.
     pub proposal_id: String,
-    /// What it changes by the log as it is.
+    /// What it changes by the log as it is; empty for what changes no result.
     pub impact: Impact,
-}
-
-/// An open proposal.
-pub struct Proposal {
-    /// Its name.
-    pub proposal_id: String,
-    /// As it would stand in the exam.
-    pub ruling: Ruling,
 }
 
 /// A decision as asked for, with the key half that belongs to it.
 struct Draft {
     kind: Kind,
     key: Vec<u8>,
+    changed: Vec<ChangedKey>,
 }
 
 impl Engine {
-    /// Proposes a decision and tells what it would change.
+    /// Proposes a decision and tells what it would change. Whoever opens or closes an exam meanwhile does not wait.
     ///
     /// # Errors
     /// [`Error::Invalid`] names the field; [`Error::Ungradable`] if nothing could be graded by it; [`Error::ExamState`] for a
-    /// draft, and for a final result's freeze; [`Error::VerdictInvalid`].
+    /// draft, and for a final result's freeze; [`Error::VerdictInvalid`]; [`Error::ProposalOutdated`] if another decision came
+    /// into force meanwhile.
     pub async fn propose_ruling(&self, request: ProposeRulingRequest) -> Result<Proposed> {
-        let _writing = self.exams.begin_write().await?;
         let exam = self.published(&request.exam_id)?.exam();
         check_words(&request)?;
         let wanted = request.kind.clone();
@@ -72,7 +66,6 @@ impl Engine {
             )
         })?;
         let draft = self.draft(&exam, wanted)?;
-        let mut proposed = exam.clone();
         let ruling = Ruling {
             at_ms: self.clock.now().0,
             proposed_by: request.by.clone(),
@@ -82,17 +75,27 @@ impl Engine {
             kind: Some(draft.kind),
             ..Ruling::default()
         };
+        let mut proposed = exam.as_ref().clone();
         grader::ruling::append(&mut proposed, ruling);
-        let impact = self.try_out(&proposed, draft.key.clone()).await?;
         let ruling = proposed.rulings.last().expect("appended above").clone();
+        let impact = match &ruling.kind {
+            Some(Kind::Board(board)) => {
+                self.check_board(&exam, board).await?;
+                Impact::default()
+            }
+            _ => self.try_out(&proposed, draft.key.clone()).await?,
+        };
         if request.dry_run {
             return Ok(Proposed {
                 proposal_id: String::new(),
                 impact,
             });
         }
-        if let Some(Kind::Board(board)) = &ruling.kind {
-            self.check_board(&exam, board).await?;
+        let _writing = self.exams.begin_write().await?;
+        if self.published(&request.exam_id)?.exam().rulings != exam.rulings {
+            return Err(Error::ProposalOutdated);
+        }
+        if let Some(Kind::Board(_)) = &ruling.kind {
             self.exams.save(&proposed, None).await?;
             return Ok(Proposed {
                 proposal_id: String::new(),
@@ -109,9 +112,18 @@ impl Engine {
             files::write(&key_file(&self.data, &proposed, &key.key_hash), &draft.key)?;
         }
         let proposal_id = hex::encode(&grader::ruling::hash(&ruling)[..NAME_BYTES]);
+        let proposal = Proposal {
+            proposal_id: proposal_id.clone(),
+            ruling: Some(ruling),
+            impact: Some(Impact {
+                listing: Vec::new(),
+                ..impact.clone()
+            }),
+            keys: draft.changed,
+        };
         files::write(
             &self.proposal_file(&exam, &proposal_id),
-            &ruling.encode_to_vec(),
+            &proposal.encode_to_vec(),
         )?;
         Ok(Proposed {
             proposal_id,
@@ -130,14 +142,14 @@ impl Engine {
         by: &str,
     ) -> Result<Ruling> {
         let _writing = self.exams.begin_write().await?;
-        let mut exam = self.published(exam_id)?.exam();
+        let mut exam = self.published(exam_id)?.exam().as_ref().clone();
         check_name(by)?;
         let proposals = self.proposals(&exam)?;
         let proposal = proposals
             .into_iter()
             .find(|proposal| proposal.proposal_id == proposal_id)
             .ok_or(Error::ProposalNotFound)?;
-        let mut ruling = proposal.ruling;
+        let mut ruling = proposal.ruling.unwrap_or_default();
         if same_person(&ruling.proposed_by, by) {
             return Err(Error::TwoPersonsNeeded);
         }
@@ -175,14 +187,18 @@ impl Engine {
             let path = entry?.path();
             let name = path.file_stem().and_then(|name| name.to_str());
             if let Some(proposal_id) = name.and_then(|name| name.strip_prefix(&prefix)) {
-                let ruling = Ruling::decode(files::read(&path)?.as_slice());
-                proposals.push(Proposal {
-                    proposal_id: proposal_id.to_owned(),
-                    ruling: ruling.map_err(std::io::Error::other)?,
-                });
+                let proposal = Proposal::decode(files::read(&path)?.as_slice());
+                let proposal = proposal.map_err(std::io::Error::other)?;
+                if proposal.proposal_id == proposal_id {
+                    proposals.push(proposal);
+                }
             }
         }
-        proposals.sort_by_key(|proposal| (proposal.ruling.at_ms, proposal.proposal_id.clone()));
+        proposals.sort_by_cached_key(|proposal| {
+            let ruling = proposal.ruling.as_ref();
+            let at_ms = ruling.map_or(0, |ruling| ruling.at_ms);
+            (at_ms, proposal.proposal_id.clone())
+        });
         Ok(proposals)
     }
 
@@ -199,6 +215,7 @@ impl Engine {
         let alone = |kind| Draft {
             kind,
             key: Vec::new(),
+            changed: Vec::new(),
         };
         Ok(match wanted {
             Wanted::Key(change) => self.changed_key(exam, &change)?,
@@ -270,12 +287,16 @@ impl Engine {
         half.salt = Key::generate()?.0.to_vec().into();
         let in_force =
             KeyHalf::decode(halves[halves.len() - 1].as_slice()).map_err(std::io::Error::other)?;
-        let changed = half
-            .keys
-            .iter()
-            .zip(&in_force.keys)
-            .filter(|(new, old)| new != old);
-        let item_ids: Vec<u32> = changed.map(|(new, _)| new.item_id).collect();
+        let pairs = in_force.keys.iter().zip(&half.keys);
+        let changed: Vec<ChangedKey> = pairs
+            .filter(|(before, after)| before != after)
+            .map(|(before, after)| ChangedKey {
+                before: Some(before.clone()),
+                after: Some(after.clone()),
+            })
+            .collect();
+        let of = |changed: &ChangedKey| changed.after.as_ref().map(|key| key.item_id);
+        let item_ids: Vec<u32> = changed.iter().filter_map(of).collect();
         require(
             "key.items",
             !item_ids.is_empty(),
@@ -289,6 +310,7 @@ impl Engine {
                 item_ids,
             }),
             key,
+            changed,
         })
     }
 

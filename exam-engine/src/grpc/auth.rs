@@ -5,7 +5,7 @@ use tonic::{Status, metadata::MetadataMap};
 use super::status::to_status;
 use crate::{
     engine::{Engine, Error},
-    secrets::{Secrets, Token},
+    secrets::{Secrets, Token, TokenHash},
     token::SessionRef,
 };
 
@@ -13,7 +13,7 @@ use crate::{
 #[derive(Clone)]
 pub struct Roles {
     organizer: Token,
-    approver: Token,
+    approver: TokenHash,
     service: Token,
 }
 
@@ -33,7 +33,7 @@ impl Roles {
     /// # Errors
     /// `UNAUTHENTICATED` without a token, `PERMISSION_DENIED` with another one.
     pub fn organizer(&self, metadata: &MetadataMap) -> Result<(), Status> {
-        self.check(metadata, &[&self.organizer])
+        check(metadata, |word| self.organizer.matches(word))
     }
 
     /// Lets a service of the operator pass.
@@ -41,7 +41,7 @@ impl Roles {
     /// # Errors
     /// As [`Roles::organizer`].
     pub fn service(&self, metadata: &MetadataMap) -> Result<(), Status> {
-        self.check(metadata, &[&self.service])
+        check(metadata, |word| self.service.matches(word))
     }
 
     /// Lets organizers and services pass.
@@ -49,7 +49,9 @@ impl Roles {
     /// # Errors
     /// As [`Roles::organizer`].
     pub fn organizer_or_service(&self, metadata: &MetadataMap) -> Result<(), Status> {
-        self.check(metadata, &[&self.organizer, &self.service])
+        check(metadata, |word| {
+            self.organizer.matches(word) || self.service.matches(word)
+        })
     }
 
     /// Lets an approver pass.
@@ -57,7 +59,7 @@ impl Roles {
     /// # Errors
     /// As [`Roles::organizer`].
     pub fn approver(&self, metadata: &MetadataMap) -> Result<(), Status> {
-        self.check(metadata, &[&self.approver])
+        check(metadata, |word| self.approver.matches(word))
     }
 
     /// Lets organizers and approvers pass.
@@ -65,16 +67,18 @@ impl Roles {
     /// # Errors
     /// As [`Roles::organizer`].
     pub fn organizer_or_approver(&self, metadata: &MetadataMap) -> Result<(), Status> {
-        self.check(metadata, &[&self.organizer, &self.approver])
+        check(metadata, |word| {
+            self.organizer.matches(word) || self.approver.matches(word)
+        })
     }
+}
 
-    fn check(&self, metadata: &MetadataMap, allowed: &[&Token]) -> Result<(), Status> {
-        let given = bearer(metadata).ok_or_else(|| to_status(Error::Token))?;
-        if allowed.iter().any(|token| token.matches(given)) {
-            return Ok(());
-        }
-        Err(to_status(Error::PermissionDenied))
+fn check(metadata: &MetadataMap, is_allowed: impl Fn(&str) -> bool) -> Result<(), Status> {
+    let given = bearer(metadata).ok_or_else(|| to_status(Error::Token))?;
+    if is_allowed(given) {
+        return Ok(());
     }
+    Err(to_status(Error::PermissionDenied))
 }
 
 /// Reads the caller's session token.

@@ -1,15 +1,15 @@
-//! The grader's calls behind the word of an organizer or a service.
+//! The grader's calls behind the word of an organizer or a service; those with keys behind a service's alone.
 
 use grader::service::Graders;
 use proto::{
     exam::v1::WatchExamResponse,
     grader::v1::{
         DryRunRequest, ExportResultRequest, ExportResultResponse, GetCountsRequest,
-        GetCountsResponse, GetGraderStateRequest, GetGraderStateResponse, GetStandingRequest,
-        GetStandingResponse, GetStandingsRequest, GetStandingsResponse, GetStatisticsRequest,
-        GetStatisticsResponse, GetUnitStandingsRequest, GetUnitStandingsResponse,
-        GetWinnersRequest, GetWinnersResponse, Impact, RankScoreRequest, RankScoreResponse,
-        WatchExamRequest, grader_service_server::GraderService,
+        GetCountsResponse, GetGraderStateRequest, GetGraderStateResponse, GetReportResponse,
+        GetStandingRequest, GetStandingResponse, GetStandingsRequest, GetStandingsResponse,
+        GetStatisticsRequest, GetStatisticsResponse, GetUnitStandingsRequest,
+        GetUnitStandingsResponse, GetWinnersRequest, GetWinnersResponse, Impact, RankScoreRequest,
+        RankScoreResponse, WatchExamRequest, grader_service_server::GraderService,
     },
 };
 use tokio_util::sync::CancellationToken;
@@ -38,6 +38,12 @@ impl Grader {
 
     fn enter<T>(&self, request: Request<T>) -> Result<Request<T>, Status> {
         self.roles.organizer_or_service(request.metadata())?;
+        Ok(request)
+    }
+
+    /// For calls that take or give keys: control makes them, and it knows whether the exam is closed.
+    fn enter_service<T>(&self, request: Request<T>) -> Result<Request<T>, Status> {
+        self.roles.service(request.metadata())?;
         Ok(request)
     }
 }
@@ -96,8 +102,15 @@ impl GraderService for Grader {
         self.graders.get_statistics(self.enter(request)?).await
     }
 
+    async fn get_report(
+        &self,
+        request: Request<GetStatisticsRequest>,
+    ) -> Result<Response<GetReportResponse>, Status> {
+        self.graders.get_report(self.enter(request)?).await
+    }
+
     async fn dry_run(&self, request: Request<DryRunRequest>) -> Result<Response<Impact>, Status> {
-        self.graders.dry_run(self.enter(request)?).await
+        self.graders.dry_run(self.enter_service(request)?).await
     }
 
     async fn get_grader_state(
@@ -130,7 +143,10 @@ impl GraderService for Grader {
         &self,
         request: Request<ExportResultRequest>,
     ) -> Result<Response<Self::ExportResultStream>, Status> {
-        let response = self.graders.export_result(self.enter(request)?).await?;
+        let response = self
+            .graders
+            .export_result(self.enter_service(request)?)
+            .await?;
         Ok(response.map(|messages| until_stopped(messages, &self.stop)))
     }
 }

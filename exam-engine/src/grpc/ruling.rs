@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use proto::key::v1::{
     ApproveRulingRequest, ApproveRulingResponse, ListProposalsRequest, ListProposalsResponse,
-    Proposal, ProposeRulingRequest, ProposeRulingResponse, ruling_service_server::RulingService,
+    ProposeRulingRequest, ProposeRulingResponse, ruling_service_server::RulingService,
 };
 use tonic::{Request, Response, Status};
 
@@ -62,16 +62,8 @@ impl RulingService for Rulings {
     ) -> Result<Response<ListProposalsResponse>, Status> {
         self.roles.organizer_or_approver(request.metadata())?;
         let proposals = self.engine.list_proposals(&request.get_ref().exam_id);
-        let wire = |proposal: crate::engine::Proposal| Proposal {
-            proposal_id: proposal.proposal_id,
-            ruling: Some(proposal.ruling),
-        };
         Ok(Response::new(ListProposalsResponse {
-            proposals: proposals
-                .map_err(to_status)?
-                .into_iter()
-                .map(wire)
-                .collect(),
+            proposals: proposals.map_err(to_status)?,
         }))
     }
 }

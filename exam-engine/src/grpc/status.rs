@@ -141,6 +141,7 @@ fn classify(error: &Error) -> (ErrorCode, Facts) {
         Error::ResultNotReady => (ErrorCode::ResultNotReady, vec![]),
         Error::ProposalNotFound => (ErrorCode::ProposalNotFound, vec![]),
         Error::ProposalOutdated => (ErrorCode::ProposalOutdated, vec![]),
+        Error::ResultFinal => (ErrorCode::ResultFinal, vec![]),
         Error::TwoPersonsNeeded => (ErrorCode::TwoPersonsNeeded, vec![]),
         Error::VerdictInvalid => (ErrorCode::VerdictInvalid, vec![]),
         Error::Grader(_) | Error::OtherSecrets(_) | Error::File(_) => (ErrorCode::Internal, vec![]),
@@ -257,6 +258,10 @@ pub fn describe(code: ErrorCode) -> (Code, &'static str) {
         ErrorCode::ProposalOutdated => (
             Code::FailedPrecondition,
             "Đã có quyết định khác từ khi đề xuất, hãy xem lại ảnh hưởng và đề xuất lại / Another decision came into force since, look at its effects and propose again",
+        ),
+        ErrorCode::ResultFinal => (
+            Code::FailedPrecondition,
+            "Kết quả đã là chính thức, bài thi không thay đổi được nữa / The result is final, attempts cannot be changed any more",
         ),
         ErrorCode::TwoPersonsNeeded => (
             Code::PermissionDenied,

@@ -42,7 +42,7 @@ pub(super) async fn feed(engine: Arc<Engine>, grader: Channel) {
 
 async fn push(engine: &Engine, grader: &Channel, live: &LiveExam) -> engine::Result<()> {
     let exam = AddExamRequest {
-        exam: Some(live.exam()),
+        exam: Some(live.exam().as_ref().clone()),
         ..AddExamRequest::default()
     };
     let mut client = PackageServiceClient::new(grader.clone());

@@ -48,8 +48,8 @@ use crate::{
 
 /// 32 answers with texts of 2,000 bytes fit.
 const MAX_CANDIDATE_BYTES: usize = 128 << 10;
-/// 1,000 persons, or a blueprint of 50 sections, fit.
-const MAX_ORGANIZER_BYTES: usize = 1 << 20;
+/// 1,000 persons, a blueprint of 50 sections, or 20,000 units with names of 150 bytes, fit.
+const MAX_ORGANIZER_BYTES: usize = 4 << 20;
 const HEALTH_PERIOD: Duration = Duration::from_secs(1);
 
 type Candidates = CandidateServiceServer<grpc::Candidate>;

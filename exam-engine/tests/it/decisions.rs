@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use proto::{
     exam::v1::{
-        BoardRuling, BoardState, ExclusionRuling, GetResultRequest, GetResultResponse,
-        GetStandingsRequest, PredictionRuling, ReasonCode, Scope,
+        ActOnAttemptsRequest, ActionScope, BoardRuling, BoardState, Cause, ExclusionRuling,
+        GetResultRequest, GetResultResponse, GetStandingsRequest, PredictionRuling, ReasonCode,
+        Scope, VoidAction, act_on_attempts_request::Action, action_scope::Who,
     },
     grader::v1::{GetGraderStateRequest, Impact, grader_service_client::GraderServiceClient},
     key::v1::{
@@ -52,7 +53,7 @@ async fn approve(server: &TestServer, proposal_id: &str, by: &str) -> Result<(),
         proposal_id: proposal_id.to_owned(),
         by: by.to_owned(),
     };
-    let request = bearer(request, server.secrets.approver.reveal());
+    let request = bearer(request, &server.approver());
     client.approve_ruling(request).await.map(|_| ())
 }
 
@@ -218,7 +219,12 @@ async fn proposals_that_are_wrong_or_too_old_are_refused() {
         .list_proposals(server.as_organizer(request))
         .await
         .unwrap();
-    assert_eq!(open.into_inner().proposals.len(), 2);
+    let open = open.into_inner().proposals;
+    assert_eq!(open.len(), 2);
+    let shown = &open[0].keys[0];
+    let [before, after] = [&shown.before, &shown.after].map(|key| key.clone().unwrap());
+    assert_eq!((before.right_options, after.right_options), (0b10, 0b1));
+    assert!(open[0].impact.is_some(), "the approver sees what it does");
     approve(&server, &first.proposal_id, "Trần Thị B")
         .await
         .unwrap();
@@ -332,6 +338,22 @@ async fn finalize(mut server: TestServer) {
 
     propose(&server, final_by(verdict), false).await.unwrap();
     assert!(result(&mut sitting).await.r#final);
+    let act = ActOnAttemptsRequest {
+        exam_id: EXAM.to_owned(),
+        scope: Some(ActionScope {
+            who: Some(Who::Everybody(true)),
+        }),
+        cause: Some(Cause {
+            action_id: "a".to_owned(),
+            reason: ReasonCode::RuleBreach.into(),
+            note: String::new(),
+        }),
+        action: Some(Action::Void(VoidAction { may_retake: false })),
+        ..ActOnAttemptsRequest::default()
+    };
+    let mut organizer = server.organizer().await;
+    let refused = organizer.act_on_attempts(server.as_organizer(act)).await;
+    assert_eq!(reason(&refused.unwrap_err()), "RESULT_FINAL");
     let thaw = propose(&server, board(BoardState::Live), false).await;
     assert_eq!(reason(&thaw.unwrap_err()), "INVALID_ARGUMENT");
 }

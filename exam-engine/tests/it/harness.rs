@@ -203,6 +203,12 @@ impl TestServer {
         bearer(message, self.secrets.organizer.reveal())
     }
 
+    /// The word of the person who approves.
+    pub(crate) fn approver(&self) -> String {
+        let file = self.data.path().join("secrets/approver.token");
+        std::fs::read_to_string(file).unwrap().trim().to_owned()
+    }
+
     pub(crate) fn spec(&self) -> ExamSpec {
         let now = self.clock.now().0;
         spec(now)

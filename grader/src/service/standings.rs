@@ -140,6 +140,9 @@ impl LiveState {
                     prize: u32::try_from(winner.prize_idx).expect("a message holds fewer prizes"),
                     row: Some(standing_row(package, &winner.row)),
                     tied: winner.undecided,
+                    prize_name: package.standing_rules().prizes.prizes[winner.prize_idx]
+                        .name
+                        .clone(),
                 })
                 .collect(),
         }

@@ -696,6 +696,8 @@ pub enum ErrorCode {
     TwoPersonsNeeded = 41,
     /// The verdict is not the auditor's on this very result; verify the archive again.
     VerdictInvalid = 42,
+    /// The result is final; attempts cannot be changed any more.
+    ResultFinal = 43,
 }
 impl ErrorCode {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -747,6 +749,7 @@ impl ErrorCode {
             Self::ProposalOutdated => "ERROR_CODE_PROPOSAL_OUTDATED",
             Self::TwoPersonsNeeded => "ERROR_CODE_TWO_PERSONS_NEEDED",
             Self::VerdictInvalid => "ERROR_CODE_VERDICT_INVALID",
+            Self::ResultFinal => "ERROR_CODE_RESULT_FINAL",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -795,6 +798,7 @@ impl ErrorCode {
             "ERROR_CODE_PROPOSAL_OUTDATED" => Some(Self::ProposalOutdated),
             "ERROR_CODE_TWO_PERSONS_NEEDED" => Some(Self::TwoPersonsNeeded),
             "ERROR_CODE_VERDICT_INVALID" => Some(Self::VerdictInvalid),
+            "ERROR_CODE_RESULT_FINAL" => Some(Self::ResultFinal),
             _ => None,
         }
     }

@@ -253,6 +253,9 @@ pub struct Winner {
     /// Others with the same rank get none, or one that is left over: the organizers decide.
     #[prost(bool, tag = "3")]
     pub tied: bool,
+    /// Name of the prize.
+    #[prost(string, tag = "4")]
+    pub prize_name: ::prost::alloc::string::String,
 }
 /// Who would get the prizes.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -408,6 +411,13 @@ pub struct ScoreCount {
     /// How many.
     #[prost(uint64, tag = "2")]
     pub n: u64,
+}
+/// Statistics for people.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetReportResponse {
+    /// A page that stands alone and prints on A4: HTML with plots, Vietnamese and English.
+    #[prost(string, tag = "1")]
+    pub html: ::prost::alloc::string::String,
 }
 /// Asks what a decision would change.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -794,6 +804,31 @@ pub mod grader_service_client {
                 .insert(GrpcMethod::new("grader.v1.GraderService", "GetStatistics"));
             self.inner.unary(req, path, codec).await
         }
+        /// Returns the same for people: a page that prints.
+        pub async fn get_report(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetStatisticsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetReportResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/grader.v1.GraderService/GetReport",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("grader.v1.GraderService", "GetReport"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Returns what a decision would change.
         pub async fn dry_run(
             &mut self,
@@ -993,6 +1028,14 @@ pub mod grader_service_server {
             request: tonic::Request<super::GetStatisticsRequest>,
         ) -> std::result::Result<
             tonic::Response<super::GetStatisticsResponse>,
+            tonic::Status,
+        >;
+        /// Returns the same for people: a page that prints.
+        async fn get_report(
+            &self,
+            request: tonic::Request<super::GetStatisticsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetReportResponse>,
             tonic::Status,
         >;
         /// Returns what a decision would change.
@@ -1424,6 +1467,51 @@ pub mod grader_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetStatisticsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/grader.v1.GraderService/GetReport" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetReportSvc<T: GraderService>(pub Arc<T>);
+                    impl<
+                        T: GraderService,
+                    > tonic::server::UnaryService<super::GetStatisticsRequest>
+                    for GetReportSvc<T> {
+                        type Response = super::GetReportResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetStatisticsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as GraderService>::get_report(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetReportSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -238,8 +238,18 @@ pub struct ListProposalsRequest {
     #[prost(string, tag = "1")]
     pub exam_id: ::prost::alloc::string::String,
 }
+/// The key of one item, before and after.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ChangedKey {
+    /// In force now.
+    #[prost(message, optional, tag = "1")]
+    pub before: ::core::option::Option<ItemKey>,
+    /// As proposed.
+    #[prost(message, optional, tag = "2")]
+    pub after: ::core::option::Option<ItemKey>,
+}
 /// An open proposal.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Proposal {
     /// Its name.
     #[prost(string, tag = "1")]
@@ -247,6 +257,12 @@ pub struct Proposal {
     /// As it would stand in the exam.
     #[prost(message, optional, tag = "2")]
     pub ruling: ::core::option::Option<super::super::exam::v1::Ruling>,
+    /// What it would have changed when it was proposed, without the listing.
+    #[prost(message, optional, tag = "3")]
+    pub impact: ::core::option::Option<super::super::grader::v1::Impact>,
+    /// A corrected key: the items that change.
+    #[prost(message, repeated, tag = "4")]
+    pub keys: ::prost::alloc::vec::Vec<ChangedKey>,
 }
 /// Open proposals.
 #[derive(Clone, PartialEq, ::prost::Message)]
