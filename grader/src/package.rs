@@ -610,13 +610,35 @@ mod tests {
             let error = refused(|parts| parts.key.keys[0].right_options = bits);
             assert!(matches!(error, Error::KeyInvalid { .. }), "{bits:b}");
         }
+        for bits in [0, 0b11, 1 << 4] {
+            let error = refused(|parts| parts.key.keys[0].accepted = vec![bits]);
+            assert!(
+                matches!(error, Error::KeyInvalid { .. }),
+                "one option each: {bits:b}"
+            );
+        }
         let error = refused(|parts| parts.paper.items[0].r#type = ItemType::Numeric.into());
         assert!(matches!(error, Error::ItemUnsupported { .. }));
     }
 
     #[test]
     fn rules_out_of_range_are_refused() {
-        for mark in ["", "0", "-1", "0.00001", "ba", "0,25"] {
+        for mark in [
+            "",
+            "0",
+            "0.0",
+            "-1",
+            "+1",
+            "1.",
+            ".5",
+            "0.00001",
+            "0.25000",
+            "1_0",
+            "1e1",
+            "ba",
+            "0,25",
+            "1000000000",
+        ] {
             let error = refused(|parts| parts.blueprint.sections[0].mark = mark.to_owned());
             assert!(
                 matches!(
@@ -627,6 +649,14 @@ mod tests {
                 ),
                 "{mark}: {error}"
             );
+        }
+        for mark in ["-1", "0.", "0.00000", "1e1"] {
+            let error = refused(|parts| parts.blueprint.sections[0].wrong_mark = mark.to_owned());
+            assert!(matches!(error, Error::FieldInvalid { .. }), "{mark}");
+        }
+        for mark in ["-", "--1", "+1", "1.00000"] {
+            let error = refused(|parts| parts.rules_mut().pass_mark = mark.to_owned());
+            assert!(matches!(error, Error::FieldInvalid { .. }), "{mark}");
         }
         let error = refused(|parts| parts.rules_mut().score_decimals = 5);
         assert!(matches!(error, Error::FieldInvalid { .. }));
@@ -640,8 +670,12 @@ mod tests {
 
     #[test]
     fn marks_beyond_64_bits_are_refused() {
-        let huge = "900000000000000";
-        let error = refused(|parts| parts.blueprint.sections[1].mark = huge.to_owned());
+        let error = refused(|parts| {
+            let section = &mut parts.blueprint.sections[1];
+            section.mark = "900000000".to_owned();
+            section.strata[0].quota = 60_000;
+            parts.key.keys[0].weight_percent = 1_000;
+        });
         assert!(matches!(error, Error::QuantaOverflow), "{error}");
     }
 

@@ -224,13 +224,14 @@ impl Key {
     }
 }
 
+/// Returns the right options one by one: each of the first set, and what was accepted later.
 fn singles(sets: &[u16]) -> Option<Box<[u16]>> {
-    let mut options = Vec::new();
-    for set in sets {
-        (*set != 0).then_some(())?;
-        let bits = (0..u16::BITS).map(|at| 1 << at);
-        options.extend(bits.filter(|option| set & option != 0));
-    }
+    let (first, accepted) = sets.split_first()?;
+    let are_single = accepted.iter().all(|set| set.count_ones() == 1);
+    (*first != 0 && are_single).then_some(())?;
+    let bits = (0..u16::BITS).map(|at| 1 << at);
+    let mut options: Vec<u16> = bits.filter(|option| first & option != 0).collect();
+    options.extend(accepted);
     options.sort_unstable();
     options.dedup();
     Some(options.into())

@@ -15,6 +15,13 @@ use crate::{
     standings::Standings,
 };
 
+/// Most units that take part.
+const MAX_UNITS: usize = 20_000;
+/// Most units above one.
+const MAX_ABOVE: usize = 32;
+/// Most characters of a group's name.
+const MAX_GROUP_LEN: usize = 40;
+
 /// Who is ranked among each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
@@ -88,7 +95,7 @@ impl Boards {
         let quantity = decisions.prediction.map(|prediction| prediction.quantity);
         Ok(Self {
             ranking: Ranking::new(&archive.rules, quantity)?,
-            units: Units::new(&archive.rules.units),
+            units: Units::new(&archive.rules.units)?,
             attempts: standings.ranked,
             quanta_per_point: marking.quanta_per_point,
         })
@@ -97,7 +104,7 @@ impl Boards {
     /// Takes attempts as they were scored elsewhere. `quantity` is what predictions are compared with, once it is known.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a ranking rule that nobody knows.
+    /// [`Error::Invalid`] for a ranking rule that nobody knows, and units that are no tree.
     pub fn of_rows(
         rules: &ExamRules,
         quantity: Option<u64>,
@@ -105,7 +112,7 @@ impl Boards {
     ) -> Result<Self, Error> {
         Ok(Self {
             ranking: Ranking::new(rules, quantity)?,
-            units: Units::new(&rules.units),
+            units: Units::new(&rules.units)?,
             attempts: rows.into_iter().map(Standing::from).collect(),
             quanta_per_point: 1,
         })
@@ -176,9 +183,35 @@ impl From<BoardRow> for Standing {
 struct Units(HashMap<u32, (u32, String)>);
 
 impl Units {
-    fn new(units: &[ExamUnit]) -> Self {
-        let entry = |unit: &ExamUnit| (unit.unit, (unit.parent, unit.group.clone()));
-        Self(units.iter().map(entry).collect())
+    /// Reads the list, in which each unit stands once and behind the one above it.
+    fn new(listed: &[ExamUnit]) -> Result<Self, Error> {
+        let invalid = |what, unit: &ExamUnit| Err(Error::invalid(what, unit.unit));
+        if listed.len() > MAX_UNITS {
+            return Err(Error::invalid("number of units", listed.len()));
+        }
+        let mut units = Self(HashMap::new());
+        let mut n_expected: u64 = 0;
+        for unit in listed {
+            let above = units.path(unit.parent).count();
+            if unit.unit == 0 || unit.parent != 0 && above == 0 {
+                return invalid("unit without a number or a known parent", unit);
+            }
+            if above > MAX_ABOVE {
+                return invalid("unit that lies too deep", unit);
+            }
+            if unit.group.chars().count() > MAX_GROUP_LEN {
+                return invalid("unit with a long name of a group", unit);
+            }
+            match n_expected.checked_add(unit.head_count) {
+                Some(sum) => n_expected = sum,
+                None => return invalid("sum of the head-counts up to unit", unit),
+            }
+            let entry = (unit.parent, unit.group.clone());
+            if units.0.insert(unit.unit, entry).is_some() {
+                return invalid("unit that stands in the list twice", unit);
+            }
+        }
+        Ok(units)
     }
 
     /// Returns a unit and those above it; a path is never longer than the tree has units.
@@ -316,6 +349,43 @@ mod tests {
         assert_eq!(frozen(20), [(1, 1), (2, 0)]);
         assert_eq!(frozen(15), [(1, 0)]);
         assert_eq!(frozen(10), []);
+    }
+
+    #[test]
+    fn units_that_are_no_tree_are_refused() {
+        let refused = |change: fn(&mut Vec<ExamUnit>)| {
+            let mut rules = rules();
+            change(&mut rules.units);
+            Boards::of_rows(&rules, None, []).is_err()
+        };
+        let chain = |units: &mut Vec<ExamUnit>, n: u32| {
+            let unit = |number| ExamUnit {
+                unit: number,
+                parent: number - 1,
+                ..ExamUnit::default()
+            };
+            units.extend((5..n).map(unit));
+        };
+        assert!(!refused(|_| {}));
+        assert!(refused(|units| units[3].unit = 0));
+        assert!(refused(|units| units[3].unit = 1));
+        assert!(refused(|units| units[3].parent = 4));
+        assert!(
+            refused(|units| units[0].parent = 2),
+            "behind it in the list"
+        );
+        assert!(refused(|units| units[0].group = "ố".repeat(41)));
+        assert!(!refused(|units| units[0].group = "ố".repeat(40)));
+        assert!(refused(|units| for unit in units {
+            unit.head_count = u64::MAX / 2
+        }));
+        let deep = |n: u32| {
+            let mut rules = rules();
+            chain(&mut rules.units, n);
+            Boards::of_rows(&rules, None, []).is_err()
+        };
+        assert!(!deep(37), "32 units stand above the last one");
+        assert!(deep(38));
     }
 
     #[test]

@@ -10,13 +10,15 @@ use proto::{
 
 use crate::{
     Archive, DifferenceKind, Error,
-    archive::KeyFile,
     difference::Differences,
     score::{item::blanks, sequence::is_permutation},
 };
 
 /// An item weighs at most so many percent.
 const MAX_WEIGHT_PERCENT: u32 = 1_000;
+
+/// A blank of a cloze weighs at most so much.
+const MAX_BLANK_WEIGHT: u32 = 100;
 
 /// Checks hashes, names and keys, of every version of the key half.
 pub(crate) fn check(archive: &Archive, differences: &mut Differences) -> Result<(), Error> {
@@ -27,9 +29,14 @@ pub(crate) fn check(archive: &Archive, differences: &mut Differences) -> Result<
     }
     check_hashes(archive, differences);
     check_names(archive, differences);
-    check_items(archive, differences);
+    check_items(&archive.paper_half.items, differences);
     for key in &archive.keys {
-        check_keys(archive, key, differences);
+        check_keys(
+            &archive.paper_half.items,
+            &key.half.keys,
+            &key.name,
+            differences,
+        );
     }
     Ok(())
 }
@@ -78,8 +85,7 @@ fn check_names(archive: &Archive, differences: &mut Differences) {
     }
 }
 
-fn check_items(archive: &Archive, differences: &mut Differences) {
-    let items = &archive.paper_half.items;
+pub(crate) fn check_items(items: &[PaperItem], differences: &mut Differences) {
     if !items.is_sorted_by(|a, b| a.item_id < b.item_id) {
         let ids: Vec<u32> = items.iter().map(|item| item.item_id).collect();
         let kind = DifferenceKind::KeyItems;
@@ -88,16 +94,20 @@ fn check_items(archive: &Archive, differences: &mut Differences) {
 }
 
 /// Both halves have the same items by rising number, so they can be read side by side.
-fn check_keys(archive: &Archive, key: &KeyFile, differences: &mut Differences) {
-    let (items, keys) = (&archive.paper_half.items, &key.half.keys);
+pub(crate) fn check_keys(
+    items: &[PaperItem],
+    keys: &[ItemKey],
+    name: &str,
+    differences: &mut Differences,
+) {
     let item_ids: Vec<u32> = items.iter().map(|item| item.item_id).collect();
     let key_ids: Vec<u32> = keys.iter().map(|key| key.item_id).collect();
     if item_ids != key_ids {
         let (expected, found) = (format!("{item_ids:?}"), format!("{key_ids:?}"));
-        return differences.push(DifferenceKind::KeyItems, &key.name, expected, found);
+        return differences.push(DifferenceKind::KeyItems, name, expected, found);
     }
     for (item, own) in items.iter().zip(keys) {
-        let place = format!("{}, item {}", key.name, item.item_id);
+        let place = format!("{name}, item {}", item.item_id);
         let kind = DifferenceKind::Revision;
         differences.compare_bytes(kind, &place, &item.revision, &own.revision);
         check_key(&place, item, own, differences);
@@ -110,7 +120,15 @@ fn check_key(place: &str, item: &PaperItem, key: &ItemKey, differences: &mut Dif
         let expected = format!("at most {MAX_WEIGHT_PERCENT} percent");
         differences.push(kind, place, expected, key.weight_percent);
     }
-    if !is_possible(item, key) {
+    if let Some(blank) = key
+        .blanks
+        .iter()
+        .find(|blank| blank.weight > MAX_BLANK_WEIGHT)
+    {
+        let expected = format!("weights of blanks up to {MAX_BLANK_WEIGHT}");
+        differences.push(kind, place, expected, blank.weight);
+    }
+    if !is_whole(item) || !is_possible(item, key) {
         let expected = format!("a key of a {}", item.r#type().as_str_name());
         let found = format!(
             "{:#b}, {} more sets, {} sequences, {} blanks; item of {} options",
@@ -124,6 +142,24 @@ fn check_key(place: &str, item: &PaperItem, key: &ItemKey, differences: &mut Dif
     }
 }
 
+/// Tells whether an item has the parts of its type.
+fn is_whole(item: &PaperItem) -> bool {
+    let (options, targets, blanks) = match item.r#type() {
+        ItemType::SingleChoice
+        | ItemType::MultipleChoice
+        | ItemType::TrueFalse
+        | ItemType::Ordering => (2..=12, 0..=0, 0..=0),
+        ItemType::Cluster => (1..=12, 0..=0, 0..=0),
+        ItemType::Matching => (2..=12, 2..=12, 0..=0),
+        ItemType::Cloze => (0..=0, 0..=0, 1..=20),
+        ItemType::Numeric | ItemType::ShortText | ItemType::Prediction => (0..=0, 0..=0, 0..=0),
+        ItemType::Unspecified => return false,
+    };
+    options.contains(&item.options.len())
+        && targets.contains(&item.targets.len())
+        && blanks.contains(&item.n_blanks)
+}
+
 /// Tells whether an item can have a key at all.
 fn is_possible(item: &PaperItem, key: &ItemKey) -> bool {
     let n = item.options.len();
@@ -132,15 +168,19 @@ fn is_possible(item: &PaperItem, key: &ItemKey) -> bool {
     let item_type = item.r#type();
     let is_of_n = |sequence: &&[u8]| sequence.len() == n;
     let mut sequences = key.sequences.iter().map(AsRef::as_ref);
+    let chooses = key.sequences.is_empty() && key.blanks.is_empty();
+    let chooses_nothing = key.right_options == 0 && key.accepted.is_empty();
+    let arranges = chooses_nothing && key.blanks.is_empty() && !key.sequences.is_empty();
+    let writes = chooses_nothing && key.sequences.is_empty();
     match item_type {
         ItemType::SingleChoice | ItemType::TrueFalse => {
             let are_single = key.accepted.iter().all(|set| set.count_ones() == 1);
-            all_exist && key.right_options != 0 && are_single
+            chooses && all_exist && key.right_options != 0 && are_single
         }
         ItemType::MultipleChoice => {
-            all_exist && key.right_options != 0 && !key.accepted.contains(&0)
+            chooses && all_exist && key.right_options != 0 && !key.accepted.contains(&0)
         }
-        ItemType::Cluster => all_exist && n > 0,
+        ItemType::Cluster => chooses && all_exist,
         ItemType::Matching => {
             let n_targets = item.targets.len();
             let is_key = |sequence: &[u8]| {
@@ -149,15 +189,19 @@ fn is_possible(item: &PaperItem, key: &ItemKey) -> bool {
                         .iter()
                         .all(|&target| usize::from(target) < n_targets)
             };
-            n > 0 && !key.sequences.is_empty() && sequences.all(is_key)
+            arranges && sequences.all(is_key)
         }
         ItemType::Ordering => {
             let is_key = |sequence: &[u8]| is_of_n(&sequence) && is_permutation(sequence);
-            n > 1 && !key.sequences.is_empty() && sequences.all(is_key)
+            arranges && sequences.all(is_key)
         }
-        ItemType::Numeric | ItemType::ShortText => is_text_key(1, item_type, key),
-        ItemType::Cloze => item.n_blanks > 0 && is_text_key(item.n_blanks as usize, item_type, key),
-        ItemType::Prediction => true, // never scored
+        ItemType::Numeric | ItemType::ShortText => {
+            let is_number = item_type == ItemType::Numeric;
+            let is_told = key.blanks.iter().all(|blank| blank.numeric == is_number);
+            writes && is_told && is_text_key(1, item_type, key)
+        }
+        ItemType::Cloze => writes && is_text_key(item.n_blanks as usize, item_type, key),
+        ItemType::Prediction => writes && key.blanks.is_empty(),
         ItemType::Unspecified => false,
     }
 }
@@ -305,7 +349,10 @@ mod tests {
     fn impossible_sequences_are_found() {
         let keys = |item_type, sequences: &[&[u8]]| {
             is_impossible(item_type, |item, key| {
-                item.targets = item.options[..3].to_vec();
+                if item_type == ItemType::Matching {
+                    item.targets = item.options[..3].to_vec();
+                }
+                key.right_options = 0;
                 key.sequences = sequences.iter().map(|s| s.to_vec().into()).collect();
             })
         };
@@ -329,12 +376,38 @@ mod tests {
         };
         let keys = |item_type, n_blanks, blanks: Vec<BlankKey>| {
             is_impossible(item_type, |item, key| {
+                item.options.clear();
                 item.n_blanks = n_blanks;
+                key.right_options = 0;
                 key.blanks = blanks;
             })
         };
-        assert!(!keys(ItemType::Numeric, 0, vec![blank(&["12.5"])]));
-        assert!(keys(ItemType::Numeric, 0, vec![blank(&["12,5"])]));
+        let number = |accepted: &str| BlankKey {
+            numeric: true,
+            ..blank(&[accepted])
+        };
+        for right in ["12.5", "-12.5", "012"] {
+            assert!(!keys(ItemType::Numeric, 0, vec![number(right)]), "{right}");
+        }
+        for wrong in ["12,5", "12.", ".5", "+12", "\u{2212}12", " 12", "1 000", ""] {
+            assert!(keys(ItemType::Numeric, 0, vec![number(wrong)]), "{wrong}");
+        }
+        assert!(
+            keys(ItemType::Numeric, 0, vec![blank(&["12.5"])]),
+            "it wants a number"
+        );
+        assert!(keys(ItemType::ShortText, 0, vec![number("12.5")]));
+        assert!(!keys(
+            ItemType::Cloze,
+            2,
+            vec![number("12.5"), blank(&["x"])]
+        ));
+        let heavy = |weight| BlankKey {
+            weight,
+            ..blank(&["x"])
+        };
+        assert!(!keys(ItemType::Cloze, 1, vec![heavy(100)]));
+        assert!(keys(ItemType::Cloze, 1, vec![heavy(101)]));
         assert!(keys(ItemType::Numeric, 0, vec![]));
         assert!(!keys(ItemType::ShortText, 0, vec![blank(&["Huế"])]));
         assert!(keys(ItemType::ShortText, 0, vec![blank(&["Huế", " "])]));
@@ -345,6 +418,73 @@ mod tests {
             vec![blank(&["a"]), blank(&["b"])]
         ));
         assert!(keys(ItemType::Cloze, 3, vec![blank(&["a"]), blank(&["b"])]));
+    }
+
+    #[test]
+    fn items_without_the_parts_of_their_type_are_found() {
+        let with = |n_options: usize, n_targets: usize, n_blanks, item_type| {
+            is_impossible(item_type, |item, key| {
+                let part = item.options[0].clone();
+                item.options = vec![part.clone(); n_options];
+                item.targets = vec![part; n_targets];
+                item.n_blanks = n_blanks;
+                let text = BlankKey {
+                    accepted: vec!["x".to_owned()],
+                    ..BlankKey::default()
+                };
+                *key = ItemKey {
+                    item_id: key.item_id,
+                    revision: key.revision.clone(),
+                    ..ItemKey::default()
+                };
+                match item_type {
+                    ItemType::SingleChoice | ItemType::Cluster => key.right_options = 1,
+                    ItemType::Matching => key.sequences = vec![vec![0; n_options].into()],
+                    _ => key.blanks = vec![text; n_blanks as usize],
+                }
+            })
+        };
+        for (n_options, n_targets, n_blanks, item_type, expected) in [
+            (2, 0, 0, ItemType::SingleChoice, false),
+            (12, 0, 0, ItemType::SingleChoice, false),
+            (1, 0, 0, ItemType::SingleChoice, true),
+            (13, 0, 0, ItemType::SingleChoice, true),
+            (2, 2, 0, ItemType::SingleChoice, true),
+            (2, 0, 1, ItemType::SingleChoice, true),
+            (1, 0, 0, ItemType::Cluster, false),
+            (2, 2, 0, ItemType::Matching, false),
+            (2, 1, 0, ItemType::Matching, true),
+            (2, 13, 0, ItemType::Matching, true),
+            (0, 0, 20, ItemType::Cloze, false),
+            (0, 0, 21, ItemType::Cloze, true),
+            (1, 0, 1, ItemType::Cloze, true),
+        ] {
+            let found = with(n_options, n_targets, n_blanks, item_type);
+            assert_eq!(
+                found, expected,
+                "{n_options} {n_targets} {n_blanks} {item_type:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn keys_that_say_more_than_their_type_are_found() {
+        let choice =
+            |change: fn(&mut ItemKey)| is_impossible(ItemType::SingleChoice, |_, key| change(key));
+        assert!(
+            choice(|key| key.accepted = vec![0b110]),
+            "either of both, or both?"
+        );
+        assert!(choice(|key| key.sequences = vec![vec![0].into()]));
+        assert!(choice(|key| key.blanks = vec![BlankKey::default()]));
+        let asked = PaperItem {
+            r#type: ItemType::Prediction.into(),
+            ..PaperItem::default()
+        };
+        let mut key = ItemKey::default();
+        assert!(is_whole(&asked) && is_possible(&asked, &key));
+        key.right_options = 0b1;
+        assert!(!is_possible(&asked, &key));
     }
 
     #[test]

@@ -5,10 +5,10 @@
 
 use std::{
     cmp::{Ordering, Reverse},
-    collections::HashMap,
+    collections::{HashMap, HashSet},
 };
 
-use proto::exam::v1::{CountedAttempt, ExamRules, RankingKey};
+use proto::exam::v1::{CountedAttempt, ExamRules, RankingKey, UnitRankingKey};
 
 use crate::{Error, score::Score};
 
@@ -52,8 +52,13 @@ impl Ranking {
             Ok(key) => Ok(key),
         };
         let counted = rules.counted_attempt;
+        let keys = &rules.ranking;
+        if keys.is_empty() || !are_distinct(keys) {
+            return Err(Error::invalid("ranking keys", format!("{keys:?}")));
+        }
+        check_unit_rule(rules)?;
         Ok(Self {
-            keys: rules.ranking.iter().map(known).collect::<Result<_, _>>()?,
+            keys: keys.iter().map(known).collect::<Result<_, _>>()?,
             counted: CountedAttempt::try_from(counted)
                 .map_err(|_| Error::invalid("counted attempt", counted))?,
             quantity,
@@ -106,6 +111,26 @@ impl Ranking {
             CountedAttempt::First => a.attempt.cmp(&b.attempt),
         }
     }
+}
+
+fn are_distinct(keys: &[i32]) -> bool {
+    keys.iter().collect::<HashSet<_>>().len() == keys.len()
+}
+
+/// Units are ranked by known keys, none twice; a threshold is a share.
+fn check_unit_rule(rules: &ExamRules) -> Result<(), Error> {
+    let keys = &rules.unit_ranking;
+    let is_known = |&key: &i32| {
+        UnitRankingKey::try_from(key).is_ok_and(|key| key != UnitRankingKey::Unspecified)
+    };
+    if !keys.iter().all(is_known) || !are_distinct(keys) {
+        return Err(Error::invalid("ranking keys of units", format!("{keys:?}")));
+    }
+    let percent = rules.unit_threshold_percent;
+    if percent > 100 {
+        return Err(Error::invalid("threshold of units in percent", percent));
+    }
+    Ok(())
 }
 
 /// Returns one row a person, by rank, then candidate.
@@ -367,5 +392,19 @@ mod tests {
         assert!(Ranking::new(&rules(0), None).is_err());
         assert!(Ranking::new(&rules(99), None).is_err());
         assert!(Ranking::new(&rules(1), None).is_ok());
+        let refused = |change: fn(&mut ExamRules)| {
+            let mut rules = rules(1);
+            change(&mut rules);
+            Ranking::new(&rules, None).is_err()
+        };
+        assert!(refused(|rules| rules.ranking.clear()));
+        assert!(refused(|rules| rules.ranking.push(1)));
+        assert!(!refused(|rules| rules.ranking.push(2)));
+        assert!(refused(|rules| rules.unit_ranking = vec![0]));
+        assert!(refused(|rules| rules.unit_ranking = vec![6]));
+        assert!(refused(|rules| rules.unit_ranking = vec![2, 2]));
+        assert!(!refused(|rules| rules.unit_ranking = vec![2, 5]));
+        assert!(refused(|rules| rules.unit_threshold_percent = 101));
+        assert!(!refused(|rules| rules.unit_threshold_percent = 100));
     }
 }

@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use proto::{
     bank::v1::{Blueprint, ItemType, MultipleRule, OrderingRule, PaperHalf, Section},
-    exam::v1::{ExamRules, ScoreRounding, response::Value},
+    exam::v1::{ExamRules, RankingKey, ScoreRounding, response::Value},
     key::v1::{ItemKey, KeyHalf, Treatment},
 };
 
@@ -30,7 +30,7 @@ use crate::{
     score::{
         item::{Item, Key, Rules, is_blank_response},
         number::Number,
-        quanta::{check_treatments, quanta_per_point},
+        quanta::{check_limits, check_treatments, quanta_per_point},
     },
 };
 
@@ -92,6 +92,8 @@ impl Marking {
         let in_order: Vec<&Item> = items.values().collect();
         check_treatments(&in_order)?;
         let sections = sections(&blueprint, paper_half, &items)?;
+        let ranking: Vec<RankingKey> = rules.ranking().collect();
+        check_limits(&sections, &in_order, &ranking)?;
         let marks = sections.iter().filter(|section| !section.is_prediction);
         let full_marks = marks.fold(Fraction::ZERO, |sum, section| {
             sum.plus(section.mark.times(Fraction::new(section.n_places, 1)))
@@ -301,7 +303,10 @@ impl SectionMarking {
             .filter(|item| item.r#type() == ItemType::Cluster);
         let longest = clusters.map(|item| item.options.len()).max();
         let percent = &section.cluster_percent;
-        if !percent.is_empty() && longest.is_some_and(|n| percent.len() <= n) {
+        let rises =
+            percent.is_sorted() && percent.first() == Some(&0) && percent.last() == Some(&100);
+        let is_short = longest.is_some_and(|n| percent.len() <= n);
+        if !percent.is_empty() && (is_short || !rises) {
             return Err(Error::invalid(
                 "percent table of clusters",
                 format!("{percent:?}"),

@@ -7,6 +7,8 @@ use proto::{bank::v1::PaperHalf, exam::v1::Exam, key::v1::KeyHalf};
 use crate::{
     Error, Paper,
     archive::{StoredAnswer, newest_answers},
+    difference::Differences,
+    package::{check_items, check_keys},
     score::{Marking, Score},
 };
 
@@ -38,7 +40,18 @@ impl Scorer {
     pub fn new(exam: &Exam, paper_half: &PaperHalf, key_half: &KeyHalf) -> Result<Self, Error> {
         let rules = exam.spec.as_ref().and_then(|spec| spec.rules.as_ref());
         let rules = rules.ok_or_else(|| Error::invalid("rules of the exam", "nothing"))?;
-        Ok(Self(Marking::new(paper_half, key_half, rules)?))
+        let mut differences = Differences::default();
+        check_items(&paper_half.items, &mut differences);
+        check_keys(
+            &paper_half.items,
+            &key_half.keys,
+            "key half",
+            &mut differences,
+        );
+        match differences.kept.first() {
+            Some(difference) => Err(Error::invalid("package", difference)),
+            None => Ok(Self(Marking::new(paper_half, key_half, rules)?)),
+        }
     }
 
     /// Scores the answers to a paper, in any order: of each position, the one with the highest seq counts.
@@ -116,11 +129,17 @@ mod tests {
 
         /// Adds an item of 4 options.
         fn add(&mut self, item_id: u32, item_type: ItemType, topic: &str) -> &mut ItemKey {
-            self.items.push(item(item_id, item_type, topic, 4));
+            let n_options = match item_type {
+                ItemType::Numeric | ItemType::Cloze | ItemType::Prediction => 0,
+                _ => 4,
+            };
+            let item = item(item_id, item_type, topic, n_options);
             self.keys.push(ItemKey {
                 item_id,
+                revision: item.revision.clone(),
                 ..ItemKey::default()
             });
+            self.items.push(item);
             self.keys.last_mut().unwrap()
         }
 
@@ -332,9 +351,13 @@ mod tests {
             weight,
             ..BlankKey::default()
         };
-        exam.add(14, ItemType::Numeric, "c").blanks = vec![blank(11)];
+        exam.add(14, ItemType::Numeric, "c").blanks = vec![BlankKey {
+            numeric: true,
+            ..blank(11)
+        }];
         exam.check_quanta(3_000_000); // weights are for clozes
         exam.add(15, ItemType::Cloze, "c").blanks = vec![blank(4), blank(0), blank(2)];
+        exam.items.last_mut().unwrap().n_blanks = 3;
         exam.check_quanta(21_000_000);
         exam.add(16, ItemType::Prediction, "c");
         exam.key(1).weight_percent = 100;
@@ -429,6 +452,46 @@ mod tests {
         let mut exam = Exam::new("1", "1");
         exam.rules.pass_mark = "viel".to_owned();
         exam.check_refused("pass mark");
+        let mut exam = Exam::new("1", "1");
+        exam.key(1).right_options = 0;
+        exam.check_refused("package");
+        let mut exam = Exam::new("1", "1");
+        for percent in [&[10, 20, 100], &[0, 20, 90], &[0, 200, 100]] {
+            exam.section(0).cluster_percent = percent.to_vec();
+            exam.check_refused("percent table");
+        }
+    }
+
+    #[test]
+    fn scores_and_rankings_that_are_too_wide_are_refused() {
+        let mut exam = Exam::new("900000000", "1");
+        exam.section(0).strata[0].quota = 10_000;
+        exam.key(1).weight_percent = 1_000;
+        assert!(exam.scorer().is_err(), "9*10^16 * 1000 leave 63 bits");
+        exam.section(0).strata[0].quota = 1_000;
+        assert!(exam.scorer().is_ok(), "9*10^15 * 1000 do not");
+        exam.section(0).strata[0].quota = 65_534;
+        exam.section(0).mark = "1".to_owned();
+        exam.check_refused("number of places");
+        exam.section(0).strata[0].quota = 65_533;
+        assert!(exam.scorer().is_ok());
+        exam.section(0).strata[0].quota = 0;
+        exam.section(1).strata[0].quota = 0;
+        exam.check_refused("number of places");
+
+        let mut exam = Exam::new("1", "1");
+        // 5 places: 0 to 5 steps of a point in 3 bits, as the number of right items
+        exam.rules.ranking = vec![1, 2, 3, 4, 5, 6]; // 3 + 3 + 32 + 42 + 16 + 34
+        exam.check_refused("bits of a ranking tuple");
+        exam.rules.ranking = vec![1, 2, 3, 4, 5]; // 96
+        assert!(exam.scorer().is_ok());
+        exam.rules.ranking = vec![1, 3, 5, 6, 7]; // 119
+        assert!(exam.scorer().is_ok());
+        exam.section(1).mark = "0.003".to_owned();
+        exam.rules.ranking = vec![1, 3, 5, 6, 7]; // 3.006 points in steps of 0.001: 12 bits
+        assert!(exam.scorer().is_ok(), "128 bits");
+        exam.section(1).mark = "2.003".to_owned(); // 7.006 points in 13 bits
+        exam.check_refused("bits of a ranking tuple");
     }
 
     #[test]

@@ -463,7 +463,7 @@ fn mixed_halves() -> (PaperHalf, KeyHalf) {
     let (mut pi, mut capital, mut won) = (blank("3.14"), blank("Hà Nội"), blank("Điện Biên Phủ"));
     (pi.tolerance, capital.ignore_diacritics, won.weight) = ("0.005".to_owned(), true, 3);
     let mut year = blank("1954");
-    year.numeric = true;
+    (year.numeric, pi.numeric) = (true, true);
     for (item_id, item_type, n_options, change) in [
         (
             21,
@@ -523,8 +523,12 @@ fn mixed_halves() -> (PaperHalf, KeyHalf) {
     ] {
         let topic = if item_id == 27 { "doan" } else { "khac" };
         let mut item = item(item_id, item_type, topic, n_options);
-        item.targets.clone_from(&item.options);
-        item.n_blanks = u32::try_from(change.blanks.len()).unwrap();
+        if item_type == ItemType::Matching {
+            item.targets.clone_from(&item.options);
+        }
+        if item_type == ItemType::Cloze {
+            item.n_blanks = u32::try_from(change.blanks.len()).unwrap();
+        }
         key.keys.push(ItemKey {
             item_id,
             revision: item.revision.clone(),

@@ -9,7 +9,6 @@ use proto::{
     bank::v1::{Blueprint, ItemType, PaperItem, Section, Stratum},
     key::v1::Treatment,
 };
-use rust_decimal::{Decimal, prelude::ToPrimitive};
 
 use super::{Item, field};
 use crate::{
@@ -23,6 +22,10 @@ use crate::{
 const MARK_UNIT: i64 = 10_000;
 /// Percent of an item's weight, if any differs from 100.
 const WEIGHT_UNIT: i64 = 100;
+/// Most digits of a mark before the point: room for sums in 64 bits.
+const MAX_MARK_DIGITS: usize = 9;
+/// Most digits behind it.
+const MAX_MARK_PLACES: usize = 4;
 /// Most sums of dropped marks that are looked at: beyond, their common multiple fits no number anyway.
 const MAX_STRETCHES: usize = 64;
 
@@ -48,8 +51,8 @@ pub(crate) struct Marks {
     lcm: i64,
     /// 100 if an item has a weight, else 1.
     weight_unit: i64,
-    /// Quanta from which an attempt passes.
-    pass_quanta: Option<i64>,
+    /// Quanta from which an attempt passes; may be beyond all scores.
+    pass_quanta: Option<i128>,
     stretch: Option<Stretch>,
     min_quanta: i64,
     max_quanta: i64,
@@ -191,7 +194,7 @@ impl Marks {
         self.parts.len()
     }
 
-    /// Bounds all scores and proves that none overflows.
+    /// Bounds all scores and proves that none overflows, nor the distance of the lowest and the highest.
     fn set_range(&mut self, items: &[Item]) -> Option<()> {
         let weight = items.iter().map(|item| item.weight_percent).max()?;
         let heaviest = if self.weight_unit == 1 {
@@ -199,39 +202,40 @@ impl Marks {
         } else {
             i64::from(weight.max(100))
         };
-        let mut units = (0i64, 0i64);
+        let (mut lost, mut earned) = (0i64, 0i64);
         for part in &self.parts {
             let n = i64::try_from(part.n_places).ok()?;
-            units.0 = units.0.checked_add(part.wrong_units.checked_mul(n)?)?;
-            units.1 = units.1.checked_add(part.mark_units.checked_mul(n)?)?;
+            lost = lost.checked_add(part.wrong_units.checked_mul(n)?)?;
+            earned = earned.checked_add(part.mark_units.checked_mul(n)?)?;
         }
         let largest = self.stretch.as_ref().map_or(Some(1), Stretch::largest)?;
-        let scale = |units: i64| {
-            units
-                .checked_mul(self.lcm)?
-                .checked_mul(heaviest)?
-                .checked_mul(largest)
-        };
-        self.min_quanta = -scale(units.0)?;
+        let factor = self
+            .lcm
+            .checked_mul(heaviest)
+            .and_then(|factor| factor.checked_mul(largest))?;
+        lost.checked_add(earned)?.checked_mul(factor)?;
+        let stretched = self.stretch.as_ref().map_or(1, |stretch| stretch.lcm);
+        let per_unit = self
+            .lcm
+            .checked_mul(self.weight_unit)
+            .and_then(|base| base.checked_mul(stretched))?;
+        per_unit.checked_mul(MARK_UNIT)?;
+        self.min_quanta = -(lost * factor);
         self.max_quanta = match &self.stretch {
-            None => scale(units.1)?,
-            Some(_) => scale(units.1).and(units.1.checked_mul(self.quanta_per_unit_checked()?))?,
+            None => earned * factor,
+            Some(_) => earned * per_unit,
         };
-        self.quanta_per_unit_checked()?.checked_mul(MARK_UNIT)?;
-        // the ranking key holds the distance of both ends
-        self.max_quanta.checked_sub(self.min_quanta).map(|_| ())
+        Some(())
     }
 
-    fn quanta_per_unit_checked(&self) -> Option<i64> {
-        let lcm = self.stretch.as_ref().map_or(1, |stretch| stretch.lcm);
-        self.lcm.checked_mul(self.weight_unit)?.checked_mul(lcm)
-    }
-
-    fn pass_quanta(&self, mark: &str) -> Result<i64> {
-        let units = mark_units(mark, "spec.rules.pass_mark")?;
-        units
-            .checked_mul(self.quanta_per_unit())
-            .ok_or(Error::QuantaOverflow)
+    /// Reads a pass mark; where wrong answers lose marks, one below 0 says something.
+    fn pass_quanta(&self, mark: &str) -> Result<i128> {
+        let (sign, digits) = match mark.strip_prefix('-') {
+            Some(digits) => (-1, digits),
+            None => (1, mark),
+        };
+        let units = mark_units(digits, "spec.rules.pass_mark")?;
+        Ok(sign * i128::from(units) * i128::from(self.quanta_per_unit()))
     }
 
     /// Returns what one answer earns by itself, before floors and stretching.
@@ -303,7 +307,9 @@ impl Marks {
         Score {
             quanta,
             n_correct,
-            passed: self.pass_quanta.map(|pass| quanta >= pass && !fatal),
+            passed: self
+                .pass_quanta
+                .map(|pass| i128::from(quanta) >= pass && !fatal),
         }
     }
 }
@@ -335,9 +341,11 @@ fn part(section: &Section, paper_items: &[PaperItem]) -> Result<Part> {
             field: "blueprint.sections.strata",
         });
     }
-    let mark_units = mark_units(&section.mark, "blueprint.sections.mark")?;
+    const MARK: &str = "blueprint.sections.mark";
+    let mark_units = mark_units(&section.mark, MARK)?;
+    field((mark_units > 0).then_some(()), MARK)?;
     let wrong_units = match section.wrong_mark.as_str() {
-        "" | "0" => 0,
+        "" => 0,
         mark => self::mark_units(mark, "blueprint.sections.wrong_mark")?,
     };
     let scored = n_predictions == 0;
@@ -427,19 +435,18 @@ fn stretch(
     }))
 }
 
-/// Returns a mark in ten-thousandths of a point.
+/// Returns a mark in ten-thousandths of a point: digits, or digits, a point and at most 4 more.
 fn mark_units(mark: &str, field: &'static str) -> Result<i64> {
-    let invalid = Error::FieldInvalid { field };
-    let Ok(mark) = Decimal::from_str_exact(mark) else {
-        return Err(invalid);
+    let (whole, places) = mark.split_once('.').unwrap_or((mark, "0"));
+    let plain = |part: &str, most| {
+        (1..=most).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit())
     };
-    let units = mark
-        .checked_mul(Decimal::from(MARK_UNIT))
-        .ok_or(Error::QuantaOverflow)?;
-    if !units.is_integer() || units <= Decimal::ZERO {
-        return Err(invalid);
+    let units = (plain(whole, MAX_MARK_DIGITS) && plain(places, MAX_MARK_PLACES))
+        .then(|| format!("{whole}{places:0<MAX_MARK_PLACES$}").parse());
+    match units {
+        Some(Ok(units)) => Ok(units),
+        _ => Err(Error::FieldInvalid { field }),
     }
-    units.to_i64().ok_or(Error::QuantaOverflow)
 }
 
 fn common_multiple(a: i64, b: i64) -> Option<i64> {
@@ -596,6 +603,25 @@ mod tests {
         parts.key.keys[1].weight_percent = 50;
         let error = parts.load().unwrap_err();
         assert!(matches!(error, Error::DroppedWithWeights), "{error}");
+    }
+
+    #[test]
+    fn a_pass_mark_may_be_0_or_below_or_beyond_all_scores() {
+        let passed = |mark: &str, options| {
+            let mut parts = parts();
+            parts.rules_mut().pass_mark = mark.to_owned();
+            parts.blueprint.sections[0].wrong_mark = "0.5".to_owned();
+            let mut log = Log::new(&parts);
+            let who = candidate(1);
+            log.sit(who, 1, "79", &[(0, options)], 1_000, EndedBy::Candidate);
+            log.fold().attempt(&who, 1).unwrap().score.passed
+        };
+        assert_eq!(passed("0", 0), Some(true));
+        assert_eq!(passed("0.0", 0b10), Some(false));
+        assert_eq!(passed("-0.5", 0b10), Some(true));
+        assert_eq!(passed("-0.4999", 0b10), Some(false));
+        assert_eq!(passed("999999999.9999", 0b1), Some(false));
+        assert_eq!(passed("", 0b1), None);
     }
 
     #[test]

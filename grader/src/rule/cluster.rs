@@ -27,11 +27,11 @@ impl Scale {
         }
     }
 
-    /// Reports whether the scale is for clusters of this size.
+    /// Reports whether the scale tells what every number of right statements of such a cluster earns.
     pub(crate) fn fits(&self, n_statements: u8) -> bool {
         match self {
             Self::Usual => true,
-            Self::Percent(percent) => percent.len() == usize::from(n_statements) + 1,
+            Self::Percent(percent) => percent.len() > usize::from(n_statements),
         }
     }
 
@@ -128,6 +128,7 @@ mod tests {
         assert!(Scale::new(&[0, 50]).is_none());
         assert!(Scale::new(&[100]).is_none());
         let scale = Scale::new(&[0, 30, 100]).unwrap();
-        assert!(scale.fits(2) && !scale.fits(3) && !scale.fits(1));
+        assert!(scale.fits(2) && !scale.fits(3));
+        assert!(scale.fits(1), "a shorter cluster earns less");
     }
 }

@@ -9,10 +9,13 @@ use unicode_normalization::UnicodeNormalization;
 
 /// Separates the blanks of a cloze in one text.
 pub(crate) const BLANK_SEPARATOR: char = '\u{1f}';
-/// Most digits before the decimal sign: with those behind it, 28 hold any product that is compared.
+/// Most digits before the decimal sign: with those behind it, they fit a decimal.
 const MAX_WHOLE_DIGITS: usize = 15;
 /// Most digits behind it.
 const MAX_PLACES: usize = 12;
+
+/// Units of 1.
+const UNIT: u128 = 10u128.pow(12);
 
 /// What is right in one blank.
 #[derive(Clone, Debug)]
@@ -33,11 +36,11 @@ struct Policy {
     ignore_diacritics: bool,
 }
 
-/// A right number and how far from it is right as well.
+/// A right number and how far from it is right as well, both in units of 10^-12.
 #[derive(Clone, Copy, Debug)]
 struct Target {
-    value: Decimal,
-    within: Decimal,
+    value: i128,
+    within: u128,
 }
 
 impl Blank {
@@ -73,10 +76,10 @@ impl Blank {
                 let text = policy.normalize(text);
                 texts.contains(&text)
             }
-            Accepts::Numbers(targets) => number(text).is_some_and(|x| {
+            Accepts::Numbers(targets) => number(text).map(units).is_some_and(|x| {
                 targets
                     .iter()
-                    .any(|target| (x - target.value).abs() <= target.within)
+                    .any(|target| x.abs_diff(target.value) <= target.within)
             }),
         }
     }
@@ -88,31 +91,54 @@ fn targets(key: &BlankKey) -> Option<Vec<Target>> {
         text => key_number(text).filter(|amount| !amount.is_sign_negative()),
     };
     let (absolute, relative) = (amount(&key.tolerance)?, amount(&key.relative_tolerance)?);
+    let (absolute, relative) = (units(absolute), units(relative));
     let target = |text: &String| {
-        let value = key_number(text)?;
-        let within = absolute.max(relative.checked_mul(value.abs())?);
+        let value = units(key_number(text)?);
+        let share = product(relative.unsigned_abs(), value.unsigned_abs());
+        let within = absolute.unsigned_abs().max(share);
         Some(Target { value, within })
     };
     key.accepted.iter().map(target).collect()
 }
 
+/// Returns a number that was read here in units of 10^-12: exact, as it has no more places.
+fn units(number: Decimal) -> i128 {
+    let number = number.normalize();
+    let n_missing = u32::try_from(MAX_PLACES).unwrap_or(u32::MAX) - number.scale();
+    number.mantissa() * 10i128.pow(n_missing)
+}
+
+/// Returns the whole units of a product, the largest number if it is beyond all: distances are whole units too, so
+/// that comparing with it is exact.
+fn product(a: u128, b: u128) -> u128 {
+    let parts = |x: u128| (x / UNIT, x % UNIT);
+    let ((a_whole, a_rest), (b_whole, b_rest)) = (parts(a), parts(b));
+    let low = a_rest * b_whole + a_rest * b_rest / UNIT;
+    let whole = a_whole
+        .checked_mul(b)
+        .and_then(|high| high.checked_add(low));
+    whole.unwrap_or(u128::MAX)
+}
+
 impl Policy {
     fn normalize(self, text: &str) -> String {
-        let mut text: String = text.nfc().collect();
+        let composed: String = text.nfc().collect();
+        let mut text = composed.split_whitespace().collect::<Vec<_>>().join(" ");
         if !self.case_sensitive {
             text = text.to_lowercase();
         }
         if self.ignore_diacritics {
             text = text.nfd().filter_map(without_diacritic).collect();
         }
-        text.split_whitespace().collect::<Vec<_>>().join(" ")
+        text
     }
 }
 
 fn without_diacritic(letter: char) -> Option<char> {
     match letter {
         '\u{300}'..='\u{36f}' => None,
-        'đ' | 'Đ' => Some('d'),
+        'đ' => Some('d'),
+        'Đ' => Some('D'),
         letter => Some(letter),
     }
 }

@@ -22,11 +22,14 @@ impl Number {
         Self::from_parts(is_negative, &whole, places)
     }
 
-    /// Reads a number of a key: a point is the decimal sign, nothing separates thousands.
+    /// Reads a number of a key: digits, a point with digits behind it or none, and a minus before it or none.
     pub(crate) fn from_key(text: &str) -> Option<Self> {
-        let (is_negative, digits) = sign(text);
-        let (whole, places) = digits.split_once('.').unwrap_or((digits, ""));
-        Self::from_parts(is_negative, whole, places)
+        let digits = text.strip_prefix('-').unwrap_or(text);
+        let (whole, places) = digits.split_once('.').unwrap_or((digits, "0"));
+        if whole.is_empty() || places.is_empty() {
+            return None;
+        }
+        Self::from_parts(digits != text, whole, places)
     }
 
     /// Reads a tolerance of a key: not negative, empty for 0.
