@@ -34,8 +34,6 @@ mod reference;
 #[cfg(test)]
 mod simulation;
 
-use crate::rule::Share;
-
 pub use alarm::{Alarm, alarms};
 pub use bank::{ItemStatistics, to_bank};
 pub(crate) use exam::text_number;
@@ -45,6 +43,8 @@ pub use item_report::{Facility, ItemReport};
 pub use option_report::OptionReport;
 use test_counts::TestCounts;
 pub use test_report::{Distribution, Reliability, TestReport};
+
+use crate::rule::Share;
 
 /// What a candidate did with an item, as one small number.
 ///

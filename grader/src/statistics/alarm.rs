@@ -13,14 +13,14 @@ mod leak;
 mod score;
 pub(crate) mod words;
 
+pub use words::Words;
+
 use super::{
     Choice, ItemInfo, ScoreRange, Statistics,
     item_counts::{Cell, ItemCounts, step},
     score_groups::ScoreGroups,
     sums::Sums,
 };
-
-pub use words::Words;
 
 /// Chance that a rule is met somewhere in a correct exam.
 const CHANCE: f64 = 0.01;
