@@ -300,14 +300,14 @@ mod tests {
     #[test]
     fn each_type_takes_its_own_responses() {
         #[track_caller]
-        fn check(item_type: ItemType, response: Response, expected: &str) {
+        fn check(item_type: ItemType, response: &Response, expected: &str) {
             let shape = ItemShape {
                 item_type,
                 n_options: 4,
                 n_targets: 5,
                 n_blanks: 2,
             };
-            let fit = match shape.fit(&response) {
+            let fit = match shape.fit(response) {
                 Fit::Fits => "fits",
                 Fit::OtherType => "type",
                 Fit::OutOfRange => "range",
@@ -316,23 +316,23 @@ mod tests {
         }
         let text = |text: &str| Response::Text(text.to_owned());
         let sequence = |bytes: &[u8]| Response::Sequence(bytes.to_vec());
-        check(ItemType::SingleChoice, Response::Chosen(8), "fits");
-        check(ItemType::SingleChoice, Response::Chosen(16), "range");
-        check(ItemType::SingleChoice, Response::Chosen(3), "type");
-        check(ItemType::MultipleChoice, Response::Chosen(15), "fits");
-        check(ItemType::Cluster, sequence(&[0, 1, 2, 1]), "fits");
-        check(ItemType::Cluster, sequence(&[0, 1, 2, 3]), "range");
-        check(ItemType::Cluster, sequence(&[1, 1, 1]), "type");
-        check(ItemType::Cluster, Response::Chosen(1), "type");
-        check(ItemType::Matching, sequence(&[0, 5, 5, 1]), "fits");
-        check(ItemType::Matching, sequence(&[0, 6, 0, 0]), "range");
-        check(ItemType::Ordering, sequence(&[3, 1, 0, 2]), "fits");
-        check(ItemType::Ordering, sequence(&[3, 1, 0, 3]), "range");
-        check(ItemType::Ordering, sequence(&[]), "fits");
-        check(ItemType::Numeric, text("3,14"), "fits");
-        check(ItemType::Prediction, text(&"9".repeat(2_001)), "type");
-        check(ItemType::Cloze, text("a\u{1f}b"), "fits");
-        check(ItemType::Cloze, text("a\u{1f}b\u{1f}c"), "type");
-        check(ItemType::Cloze, Response::Blank, "fits");
+        check(ItemType::SingleChoice, &Response::Chosen(8), "fits");
+        check(ItemType::SingleChoice, &Response::Chosen(16), "range");
+        check(ItemType::SingleChoice, &Response::Chosen(3), "type");
+        check(ItemType::MultipleChoice, &Response::Chosen(15), "fits");
+        check(ItemType::Cluster, &sequence(&[0, 1, 2, 1]), "fits");
+        check(ItemType::Cluster, &sequence(&[0, 1, 2, 3]), "range");
+        check(ItemType::Cluster, &sequence(&[1, 1, 1]), "type");
+        check(ItemType::Cluster, &Response::Chosen(1), "type");
+        check(ItemType::Matching, &sequence(&[0, 5, 5, 1]), "fits");
+        check(ItemType::Matching, &sequence(&[0, 6, 0, 0]), "range");
+        check(ItemType::Ordering, &sequence(&[3, 1, 0, 2]), "fits");
+        check(ItemType::Ordering, &sequence(&[3, 1, 0, 3]), "range");
+        check(ItemType::Ordering, &sequence(&[]), "fits");
+        check(ItemType::Numeric, &text("3,14"), "fits");
+        check(ItemType::Prediction, &text(&"9".repeat(2_001)), "type");
+        check(ItemType::Cloze, &text("a\u{1f}b"), "fits");
+        check(ItemType::Cloze, &text("a\u{1f}b\u{1f}c"), "type");
+        check(ItemType::Cloze, &Response::Blank, "fits");
     }
 }

@@ -140,11 +140,11 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(item: &PaperItem, key: &ItemKey, expected: [Option<Response>; 2]) {
+    fn check(item: &PaperItem, key: &ItemKey, expected: &[Option<Response>; 2]) {
         let order: Vec<u8> = (0..).take(item.options.len()).collect::<Vec<_>>();
         let order: Vec<u8> = order.into_iter().rev().collect();
         assert_eq!(
-            [right(item, key, &order), wrong(item, key, &order)],
+            &[right(item, key, &order), wrong(item, key, &order)],
             expected
         );
     }
@@ -162,27 +162,27 @@ mod tests {
         check(
             &item(ItemType::SingleChoice, 4),
             &key,
-            [options(0b1000), options(0b0100)],
+            &[options(0b1000), options(0b0100)],
         );
         check(
             &item(ItemType::MultipleChoice, 4),
             &key,
-            [options(0b1000), options(0b0100)],
+            &[options(0b1000), options(0b0100)],
         );
         check(
             &item(ItemType::Cluster, 3),
             &key,
-            [sequence(&[1, 2, 2]), sequence(&[2, 1, 1])],
+            &[sequence(&[1, 2, 2]), sequence(&[2, 1, 1])],
         );
         let all = ItemKey {
             right_options: 0b11,
             ..ItemKey::default()
         };
-        check(&item(ItemType::TrueFalse, 2), &all, [options(0b10), None]);
+        check(&item(ItemType::TrueFalse, 2), &all, &[options(0b10), None]);
         check(
             &item(ItemType::MultipleChoice, 2),
             &all,
-            [options(0b11), options(0b10)],
+            &[options(0b11), options(0b10)],
         );
         let order = ItemKey {
             sequences: vec![vec![0, 1, 2].into()],
@@ -191,12 +191,12 @@ mod tests {
         check(
             &item(ItemType::Ordering, 3),
             &order,
-            [sequence(&[0, 1, 2]), sequence(&[1, 2, 0])],
+            &[sequence(&[0, 1, 2]), sequence(&[1, 2, 0])],
         );
         check(
             &item(ItemType::Matching, 3),
             &order,
-            [sequence(&[1, 2, 3]), sequence(&[1, 1, 1])],
+            &[sequence(&[1, 2, 3]), sequence(&[1, 1, 1])],
         );
         let blank = |text: &str| BlankKey {
             accepted: vec![text.to_owned()],
@@ -209,8 +209,8 @@ mod tests {
         check(
             &item(ItemType::Cloze, 0),
             &blanks,
-            [text("a\u{1f}b"), text(NONSENSE)],
+            &[text("a\u{1f}b"), text(NONSENSE)],
         );
-        check(&item(ItemType::Prediction, 0), &key, [None, None]);
+        check(&item(ItemType::Prediction, 0), &key, &[None, None]);
     }
 }
