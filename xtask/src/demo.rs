@@ -96,7 +96,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
     };
     let (server, url) = exam.serve(redis.as_ref().map(|(_, url)| url.as_str()))?;
     let spec = folder.join("exam.json");
-    fs::write(&spec, exam_file(options.candidates)).map_err(|error| error.to_string())?;
+    fs::write(&spec, exam_file(EXAM, options.candidates)).map_err(|error| error.to_string())?;
     exam.run(&["exam", "--server", &url, "create", &spec.to_string_lossy()])?;
     exam.run(&["exam", "--server", &url, "open", EXAM])?;
     let (verdict, outcome) = contest(options, &url, &data, &folder)?;
@@ -148,18 +148,18 @@ fn contest(options: &Options, url: &str, data: &Path, folder: &Path) -> Outcome<
     )
 }
 
-fn release_program(name: &str) -> PathBuf {
+pub(crate) fn release_program(name: &str) -> PathBuf {
     shell::root().join("target/release").join(name)
 }
 
 /// The program `exam` on one data folder.
-struct Exam {
-    program: PathBuf,
-    data: PathBuf,
+pub(crate) struct Exam {
+    pub(crate) program: PathBuf,
+    pub(crate) data: PathBuf,
 }
 
 impl Exam {
-    fn run(&self, words: &[&str]) -> Outcome {
+    pub(crate) fn run(&self, words: &[&str]) -> Outcome {
         let data = self.data.to_string_lossy();
         shell::run(
             &self.program.to_string_lossy(),
@@ -168,7 +168,7 @@ impl Exam {
     }
 
     /// Starts the server and waits for the line that tells its address.
-    fn serve(&self, redis: Option<&str>) -> Outcome<(Started, String)> {
+    pub(crate) fn serve(&self, redis: Option<&str>) -> Outcome<(Started, String)> {
         let mut command = Command::new(&self.program);
         command
             .arg("--data")
@@ -230,7 +230,7 @@ fn start_redis(folder: &Path) -> Outcome<(Started, String)> {
 }
 
 /// The demo's exam: 20 items from four topics, one attempt, all 63 provinces of the old edition.
-fn exam_file(candidates: u32) -> String {
+pub(crate) fn exam_file(id: &str, candidates: u32) -> String {
     let registered: Vec<String> = registered(candidates)
         .iter()
         .map(|(code, n)| format!("\"{code}\": {n}"))
@@ -250,7 +250,7 @@ fn exam_file(candidates: u32) -> String {
     .collect();
     format!(
         r#"{{
-  "id": "{EXAM}", "title": "Tìm hiểu Việt Nam (thi thử)",
+  "id": "{id}", "title": "Tìm hiểu Việt Nam (thi thử)",
   "sections": [{{"title": "Phần chung", "mark": "0.5", "strata": [{}]}}],
   "duration_s": {DURATION_S}, "grace_s": 1,
   "rounds": [{{"opens": "-1m", "closes": "+2h"}}],

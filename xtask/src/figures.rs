@@ -6,8 +6,8 @@ use std::path::Path;
 
 use crate::{Outcome, say, shell};
 
-const KNOWN: [&str; 11] = [
-    "F1", "F2", "F3", "F4", "F5", "F7", "F8", "F9", "F12", "faults", "sessions",
+const KNOWN: [&str; 12] = [
+    "F1", "F2", "F3", "F4", "F5", "F7", "F8", "F9", "F12", "P9", "faults", "sessions",
 ];
 /// Figures whose last runs are read from what they left behind: they take hours, and run by themselves.
 const SOAK: &str = "target/soak.jsonl";
@@ -82,6 +82,9 @@ pub(crate) fn run(words: &[&str]) -> Outcome {
     }
     if wants("F12") {
         say(&growth(&loadtest, is_quick)?);
+    }
+    if wants("P9") {
+        say(&crate::quiet::measure()?);
     }
     if wants("faults") {
         say(&faults(
@@ -200,7 +203,7 @@ fn line(name: &str, (ratio, wanted_ratio): (f64, f64), (rate, wanted_rate): (f64
 }
 
 /// Takes a number out of flat JSON: `"key": 1.5`.
-fn number(json: &str, key: &str) -> Outcome<f64> {
+pub(crate) fn number(json: &str, key: &str) -> Outcome<f64> {
     let missing = || format!("loadtest floor: không thấy / not found: {key}");
     let (_, rest) = json.split_once(&format!("\"{key}\"")).ok_or_else(missing)?;
     let rest = rest.trim_start_matches([':', ' ']);

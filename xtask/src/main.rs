@@ -3,6 +3,7 @@
 mod ci;
 mod demo;
 mod figures;
+mod quiet;
 mod readme;
 mod shell;
 mod soak;
