@@ -1,6 +1,6 @@
 //! Live alarms: items whose responses say that the key is wrong or that the item leaked, and impossible scores.
 //!
-//! Each rule of item keys has a chance of [`CHANCE`] per exam to be met by chance, shared among the items and
+//! Each rule of item keys has a chance of `CHANCE` per exam to be met by chance, shared among the items and
 //! options it is tried on (Bonferroni), and most also ask for a large effect.
 //! Measured on simulated exams of 100 items without an error: 3 of 670 raised an alarm; of those in which three items
 //! in five are far too easy, far too hard or hardly related to ability, 31 of 400 with 200 or 500 candidates and none

@@ -156,7 +156,7 @@ pub struct ExportResultRequest {
 /// A piece of one file.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ExportResultResponse {
-    /// "result.tsv", "key.bin" or "key-<version>.bin"; pieces of one file follow each other.
+    /// "result.tsv", "key.bin" or "key-2.bin" and so on; pieces of one file follow each other.
     #[prost(string, tag = "1")]
     pub file: ::prost::alloc::string::String,
     /// At most 256 KiB.
