@@ -349,6 +349,7 @@ async fn of_many_publications_one_is_made() {
     assert!(
         refused
             .map(|status| reason(&status))
-            .all(|code| code == "EXAM_STATE_WRONG")
+            // on a busy machine some find no place among organizers' actions
+            .all(|code| code == "EXAM_STATE_WRONG" || code == "OVERLOADED")
     );
 }
