@@ -256,7 +256,6 @@ impl Marks {
         let mark = part.mark_units * scale;
         let blank = given == Given::Blank;
         let share = match item.treatment {
-            _ if !item.is_scored() => Share::NOTHING,
             Treatment::Unspecified if blank => Share::NOTHING,
             Treatment::Unspecified => item.key.share(&part.rules, item.n_options, given),
             Treatment::FullToAttempted if blank => Share::NOTHING,
@@ -603,6 +602,34 @@ mod tests {
         parts.key.keys[1].weight_percent = 50;
         let error = parts.load().unwrap_err();
         assert!(matches!(error, Error::DroppedWithWeights), "{error}");
+    }
+
+    #[test]
+    fn marks_tell_their_sections_floors_units_and_what_guessing_earns() {
+        let mut parts = parts();
+        parts.blueprint.sections[0].floor_zero = true;
+        parts.blueprint.sections[1].wrong_mark = "0.1".to_owned();
+        parts.paper.items[5].r#type = ItemType::Cluster.into();
+        parts.paper.items[5].options.truncate(4);
+        parts.key.keys[5].right_options = 0b0101;
+        parts.key.keys[0].accepted = vec![0b10];
+        let package = parts.load().unwrap();
+        let marks = &package.marks;
+        assert_eq!((marks.n_places(), marks.n_sections()), (6, 2));
+        let sections: Vec<u16> = (0..6).map(|place| marks.section(place)).collect();
+        assert_eq!(sections, [0, 0, 0, 1, 1, 1]);
+        assert_eq!(marks.unit(), 500, "of 2,500, 5,000 and 1,000");
+        let floored = [(0, -7), (0, 7), (1, -7), (1, 7)]
+            .map(|(section, quanta)| marks.floored(section, quanta));
+        assert_eq!(floored, [0, 7, -7, 7]);
+        let guess = |at: usize| {
+            let share = marks.random_guess(&package.items[at]);
+            share.map(|share| (share.right, share.of))
+        };
+        assert_eq!(guess(0), Some((2, 4)), "either of two options");
+        assert_eq!(guess(1), Some((1, 4)));
+        assert_eq!(guess(3), None, "a multiple choice");
+        assert_eq!(guess(5), Some((490, 1_600)));
     }
 
     #[test]
