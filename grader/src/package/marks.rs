@@ -256,7 +256,6 @@ impl Marks {
         let mark = part.mark_units * scale;
         let blank = given == Given::Blank;
         let share = match item.treatment {
-            Treatment::Unspecified if blank => Share::NOTHING,
             Treatment::Unspecified => item.key.share(&part.rules, item.n_options, given),
             Treatment::FullToAttempted if blank => Share::NOTHING,
             Treatment::FullToAll | Treatment::FullToAttempted => Share::FULL,
@@ -579,6 +578,28 @@ mod tests {
         check(treated(Treatment::Dropped), &[(0, 1)], "0.0000", 0);
         check(treated(Treatment::Dropped), &[(1, 0b10)], "0.2813", 1);
         check(treated(Treatment::Dropped), &[(4, 0b11)], "0.5625", 1);
+    }
+
+    #[test]
+    fn a_dropped_item_neither_loses_marks_nor_fails_anybody() {
+        let passed = |treatment: Treatment| {
+            let mut parts = parts();
+            parts.rules_mut().pass_mark = "0.25".to_owned();
+            parts.blueprint.sections[0].wrong_mark = "0.1".to_owned();
+            parts.key.keys[0].treatment = treatment.into();
+            parts.key.keys[0].fatal = true;
+            let mut log = Log::new(&parts);
+            let answers = [(0, 0b10), (4, 0b11)];
+            log.sit(candidate(1), 1, "79", &answers, 1_000, EndedBy::Candidate);
+            let fold = log.fold();
+            let score = fold.attempt(&candidate(1), 1).unwrap().score;
+            (fold.package().print(score.quanta), score.passed)
+        };
+        let kept = passed(Treatment::Unspecified);
+        assert_eq!(kept, ("0.40".to_owned(), Some(false)));
+        // 0.5 of the 2 points that are left, of 2.25
+        let dropped = passed(Treatment::Dropped);
+        assert_eq!(dropped, ("0.56".to_owned(), Some(true)));
     }
 
     #[test]
