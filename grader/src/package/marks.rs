@@ -654,6 +654,51 @@ mod tests {
     }
 
     #[test]
+    fn the_range_holds_what_stretching_can_make_of_lost_marks() {
+        let mut parts = parts();
+        parts.blueprint.sections[0].wrong_mark = "0.1".to_owned();
+        parts.key.keys[0].treatment = Treatment::Dropped.into();
+        let package = parts.load().unwrap();
+        // L = 6, M = 22,500, T = 2,500, (M - d)/T = 9 or 8, so U = 72; 3,000 may be lost
+        assert_eq!(package.quanta_per_point(), 10_000 * 6 * 72);
+        let range = (-3_000 * 6 * 9 * 72, 22_500 * 6 * 72);
+        assert_eq!(package.marks.range(), range);
+    }
+
+    #[test]
+    fn an_item_is_of_the_one_section_that_draws_it() {
+        let sections = |change: fn(&mut Parts)| {
+            let mut parts = parts();
+            for (at, item) in parts.paper.items.iter_mut().enumerate() {
+                item.band = if at % 3 == 2 { 3 } else { 1 };
+            }
+            change(&mut parts);
+            let package = parts.load().unwrap();
+            package
+                .items
+                .iter()
+                .map(|item| item.section)
+                .collect::<Vec<_>>()
+        };
+        let whole = [Some(0), Some(0), Some(0), Some(1), Some(1), Some(1)];
+        assert_eq!(sections(|_| ()), whole);
+        let by_band = |parts: &mut Parts| {
+            let stratum = &mut parts.blueprint.sections[0].strata[0];
+            (stratum.any_band, stratum.band) = (false, 1);
+        };
+        let banded = [Some(0), Some(0), None, Some(1), Some(1), Some(1)];
+        assert_eq!(sections(by_band), banded);
+        let twice = |parts: &mut Parts| {
+            let again = parts.blueprint.sections[0].clone();
+            parts.blueprint.sections.push(again);
+        };
+        assert_eq!(
+            sections(twice),
+            [None, None, None, Some(1), Some(1), Some(1)]
+        );
+    }
+
+    #[test]
     fn a_pass_mark_may_be_0_or_below_or_beyond_all_scores() {
         let passed = |mark: &str, options| {
             let mut parts = parts();
