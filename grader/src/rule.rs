@@ -439,6 +439,176 @@ mod tests {
     }
 
     #[test]
+    fn the_set_that_gives_most_counts_wherever_it_stands() {
+        let rules = Rules::new(&Section {
+            multiple_rule: MultipleRule::Ripkey.into(),
+            ..Section::default()
+        })
+        .unwrap();
+        // of the chosen three, one of two is right by one set and three of four by the other
+        for (first, second) in [(0b1_0001, 0b0_1111), (0b0_1111, 0b1_0001)] {
+            let key = Key::new(
+                &item(ItemType::MultipleChoice, 5),
+                &ItemKey {
+                    right_options: first,
+                    accepted: vec![second],
+                    ..ItemKey::default()
+                },
+            );
+            let share = key.unwrap().share(&rules, 5, Given::Chosen(0b0_0110));
+            assert_eq!((share.right, share.of), (2, 4));
+            assert!(!share.is_full());
+        }
+        let better = |a: (u32, u32), b: (u32, u32)| {
+            let share = |(right, of)| Share { right, of };
+            let best = share(a).better(share(b));
+            (best.right, best.of)
+        };
+        assert_eq!(better((1, 2), (3, 4)), (3, 4));
+        assert_eq!(better((3, 4), (1, 2)), (3, 4));
+        assert_eq!(better((2, 2), (3, 4)), (2, 2));
+    }
+
+    #[test]
+    fn a_wrong_text_and_an_empty_blank_earn_nothing() {
+        let short = ItemKey {
+            blanks: vec![text("Huế")],
+            ..ItemKey::default()
+        };
+        let short_text = item(ItemType::ShortText, 0);
+        check(&short_text, &short, Given::Text("Hà Nội"), 0, 1);
+        for blank in ["", " ", "\u{1f}", " \u{1f}\u{3000}"] {
+            assert!(is_empty(blank), "{blank:?}");
+        }
+        for answer in ["0", "\u{1f}x", "\u{301}"] {
+            assert!(!is_empty(answer), "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn denominators_are_those_of_every_set_under_the_rules_of_the_section() {
+        let of = |item_type, n: usize, key: &ItemKey, section: Section| {
+            let key = Key::new(&item(item_type, n), key).expect("the key fits");
+            let rules = Rules::new(&section).unwrap();
+            let mut found = Vec::new();
+            key.denominators(&rules, u8::try_from(n).unwrap(), |of| found.push(of));
+            found
+        };
+        let usual = Section::default;
+        let bits = |right_options| ItemKey {
+            right_options,
+            ..ItemKey::default()
+        };
+        assert_eq!(of(ItemType::SingleChoice, 4, &bits(0b11), usual()), [1]);
+        let sets = ItemKey {
+            accepted: vec![0b1],
+            ..bits(0b111)
+        };
+        assert_eq!(of(ItemType::MultipleChoice, 4, &sets, usual()), [3, 1]);
+        let balanced = Section {
+            multiple_rule: MultipleRule::Balanced.into(),
+            ..usual()
+        };
+        assert_eq!(of(ItemType::MultipleChoice, 4, &sets, balanced), [3, 3]);
+        assert_eq!(of(ItemType::Cluster, 4, &bits(0), usual()), [100]);
+        assert_eq!(of(ItemType::Cluster, 3, &bits(0), usual()), [3]);
+        let sequence = |sequence: &[u8]| ItemKey {
+            sequences: vec![sequence.to_vec().into()],
+            ..ItemKey::default()
+        };
+        assert_eq!(of(ItemType::Matching, 4, &sequence(&[0; 4]), usual()), [4]);
+        for (rule, expected) in [
+            (OrderingRule::Unspecified, 1),
+            (OrderingRule::Exact, 1),
+            (OrderingRule::Positions, 4),
+            (OrderingRule::Adjacent, 3),
+            (OrderingRule::Inversions, 6),
+        ] {
+            let section = Section {
+                ordering_rule: rule.into(),
+                ..usual()
+            };
+            let key = sequence(&[3, 1, 0, 2]);
+            assert_eq!(of(ItemType::Ordering, 4, &key, section), [expected]);
+        }
+        let heavy = BlankKey {
+            weight: 6,
+            ..text("a")
+        };
+        let cloze = ItemKey {
+            blanks: vec![heavy.clone(), text("b")],
+            ..ItemKey::default()
+        };
+        assert_eq!(of(ItemType::Cloze, 0, &cloze, usual()), [7]);
+        let short = ItemKey {
+            blanks: vec![heavy],
+            ..ItemKey::default()
+        };
+        assert_eq!(of(ItemType::ShortText, 0, &short, usual()), [1]);
+        assert_eq!(of(ItemType::Prediction, 0, &bits(0), usual()), [1]);
+    }
+
+    #[test]
+    fn choices_tell_their_right_options() {
+        let sets = |item_type, right_options, accepted: &[u32]| {
+            let key = ItemKey {
+                right_options,
+                accepted: accepted.to_vec(),
+                ..ItemKey::default()
+            };
+            Key::new(&item(item_type, 4), &key).unwrap().sets().to_vec()
+        };
+        assert_eq!(
+            sets(ItemType::SingleChoice, 0b1010, &[0b1, 0b10]),
+            [1, 2, 8]
+        );
+        assert_eq!(sets(ItemType::MultipleChoice, 0b1010, &[0b1]), [0b1010, 1]);
+        assert!(sets(ItemType::Cluster, 0b1010, &[]).is_empty());
+    }
+
+    #[test]
+    fn a_table_of_clusters_must_serve_them_and_nobody_else() {
+        let rules = Rules::new(&Section {
+            cluster_percent: vec![0, 50, 100],
+            ..Section::default()
+        })
+        .unwrap();
+        let cluster = |n| Key::new(&item(ItemType::Cluster, n), &ItemKey::default()).unwrap();
+        assert!(rules.fit(&cluster(2), 2) && !rules.fit(&cluster(3), 3));
+        let single = ItemKey {
+            right_options: 1,
+            ..ItemKey::default()
+        };
+        let single = Key::new(&item(ItemType::SingleChoice, 4), &single).unwrap();
+        assert!(rules.fit(&single, 4));
+    }
+
+    #[test]
+    fn a_permutation_has_each_element_once_and_any_length_is_safe() {
+        let all: Vec<u8> = (0..=u8::MAX).collect();
+        assert!(is_permutation(&all[..12]) && is_permutation(&[1, 0]));
+        for n in [31, 32, 33, 200] {
+            assert_eq!(is_permutation(&all[..n]), n < 32, "{n}");
+        }
+        assert!(!is_permutation(&[1, 2]) && !is_permutation(&[0, 200]));
+    }
+
+    #[test]
+    fn the_weight_of_a_blank_is_at_most_100() {
+        let weighs = |weight| {
+            let blank = BlankKey {
+                weight,
+                ..text("a")
+            };
+            has_fair_weights(&ItemKey {
+                blanks: vec![text("b"), blank],
+                ..ItemKey::default()
+            })
+        };
+        assert!(weighs(0) && weighs(100) && !weighs(101));
+    }
+
+    #[test]
     fn a_key_that_does_not_fit_is_none() {
         let bits = |right_options| ItemKey {
             right_options,
@@ -497,13 +667,29 @@ mod tests {
     fn items_have_the_parts_of_their_type() {
         assert!(has_its_parts(&item(ItemType::Matching, 2)));
         assert!(!has_its_parts(&item(ItemType::Matching, 13)));
+        assert!(has_its_parts(&item(ItemType::SingleChoice, 12)));
         assert!(!has_its_parts(&item(ItemType::SingleChoice, 1)));
+        assert!(has_its_parts(&item(ItemType::Cluster, 1)));
+        assert!(!has_its_parts(&item(ItemType::Cluster, 0)));
+        let with_targets = |n_targets, item_type| PaperItem {
+            targets: vec![ItemOption::default(); n_targets],
+            ..item(item_type, 2)
+        };
+        for (n_targets, expected) in [(1, false), (2, true), (12, true), (13, false)] {
+            let matching = with_targets(n_targets, ItemType::Matching);
+            assert_eq!(has_its_parts(&matching), expected, "{n_targets}");
+        }
+        assert!(!has_its_parts(&with_targets(2, ItemType::SingleChoice)));
         assert!(!has_its_parts(&item(ItemType::ShortText, 2)));
         assert!(!has_its_parts(&item(ItemType::Unspecified, 2)));
-        let cloze = PaperItem {
-            n_blanks: 21,
-            ..item(ItemType::Cloze, 0)
-        };
-        assert!(!has_its_parts(&cloze));
+        for (n_blanks, expected) in [(0, false), (1, true), (20, true), (21, false)] {
+            let with_blanks = |item_type| PaperItem {
+                n_blanks,
+                ..item(item_type, 0)
+            };
+            assert_eq!(has_its_parts(&with_blanks(ItemType::Cloze)), expected);
+            let short = has_its_parts(&with_blanks(ItemType::ShortText));
+            assert_eq!(short, n_blanks == 0);
+        }
     }
 }

@@ -119,6 +119,19 @@ mod tests {
     }
 
     #[test]
+    fn a_grade_is_brought_to_another_scale_as_a_whole() {
+        let grade = Grade {
+            quanta: -3,
+            mark_quanta: 12,
+            is_full: false,
+            blank: false,
+        };
+        let scaled = grade.scaled(5);
+        assert_eq!((scaled.quanta, scaled.mark_quanta), (-15, 60));
+        assert_eq!((scaled.is_full, scaled.blank), (false, false));
+    }
+
+    #[test]
     fn a_score_asked_for_is_read_exactly_or_refused() {
         for (points, expected) in [
             ("7.125", Some(427_500)),

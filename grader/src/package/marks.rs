@@ -256,8 +256,6 @@ impl Marks {
         let mark = part.mark_units * scale;
         let blank = given == Given::Blank;
         let share = match item.treatment {
-            _ if !item.is_scored() => Share::NOTHING,
-            Treatment::Unspecified if blank => Share::NOTHING,
             Treatment::Unspecified => item.key.share(&part.rules, item.n_options, given),
             Treatment::FullToAttempted if blank => Share::NOTHING,
             Treatment::FullToAll | Treatment::FullToAttempted => Share::FULL,
@@ -583,6 +581,28 @@ mod tests {
     }
 
     #[test]
+    fn a_dropped_item_neither_loses_marks_nor_fails_anybody() {
+        let passed = |treatment: Treatment| {
+            let mut parts = parts();
+            parts.rules_mut().pass_mark = "0.25".to_owned();
+            parts.blueprint.sections[0].wrong_mark = "0.1".to_owned();
+            parts.key.keys[0].treatment = treatment.into();
+            parts.key.keys[0].fatal = true;
+            let mut log = Log::new(&parts);
+            let answers = [(0, 0b10), (4, 0b11)];
+            log.sit(candidate(1), 1, "79", &answers, 1_000, EndedBy::Candidate);
+            let fold = log.fold();
+            let score = fold.attempt(&candidate(1), 1).unwrap().score;
+            (fold.package().print(score.quanta), score.passed)
+        };
+        let kept = passed(Treatment::Unspecified);
+        assert_eq!(kept, ("0.40".to_owned(), Some(false)));
+        // 0.5 of the 2 points that are left, of 2.25
+        let dropped = passed(Treatment::Dropped);
+        assert_eq!(dropped, ("0.56".to_owned(), Some(true)));
+    }
+
+    #[test]
     fn a_paper_of_dropped_items_alone_earns_nothing() {
         check(
             |parts| {
@@ -603,6 +623,79 @@ mod tests {
         parts.key.keys[1].weight_percent = 50;
         let error = parts.load().unwrap_err();
         assert!(matches!(error, Error::DroppedWithWeights), "{error}");
+    }
+
+    #[test]
+    fn marks_tell_their_sections_floors_units_and_what_guessing_earns() {
+        let mut parts = parts();
+        parts.blueprint.sections[0].floor_zero = true;
+        parts.blueprint.sections[1].wrong_mark = "0.1".to_owned();
+        parts.paper.items[5].r#type = ItemType::Cluster.into();
+        parts.paper.items[5].options.truncate(4);
+        parts.key.keys[5].right_options = 0b0101;
+        parts.key.keys[0].accepted = vec![0b10];
+        let package = parts.load().unwrap();
+        let marks = &package.marks;
+        assert_eq!((marks.n_places(), marks.n_sections()), (6, 2));
+        let sections: Vec<u16> = (0..6).map(|place| marks.section(place)).collect();
+        assert_eq!(sections, [0, 0, 0, 1, 1, 1]);
+        assert_eq!(marks.unit(), 500, "of 2,500, 5,000 and 1,000");
+        let floored = [(0, -7), (0, 7), (1, -7), (1, 7)]
+            .map(|(section, quanta)| marks.floored(section, quanta));
+        assert_eq!(floored, [0, 7, -7, 7]);
+        let guess = |at: usize| {
+            let share = marks.random_guess(&package.items[at]);
+            share.map(|share| (share.right, share.of))
+        };
+        assert_eq!(guess(0), Some((2, 4)), "either of two options");
+        assert_eq!(guess(1), Some((1, 4)));
+        assert_eq!(guess(3), None, "a multiple choice");
+        assert_eq!(guess(5), Some((490, 1_600)));
+    }
+
+    #[test]
+    fn the_range_holds_what_stretching_can_make_of_lost_marks() {
+        let mut parts = parts();
+        parts.blueprint.sections[0].wrong_mark = "0.1".to_owned();
+        parts.key.keys[0].treatment = Treatment::Dropped.into();
+        let package = parts.load().unwrap();
+        // L = 6, M = 22,500, T = 2,500, (M - d)/T = 9 or 8, so U = 72; 3,000 may be lost
+        assert_eq!(package.quanta_per_point(), 10_000 * 6 * 72);
+        let range = (-3_000 * 6 * 9 * 72, 22_500 * 6 * 72);
+        assert_eq!(package.marks.range(), range);
+    }
+
+    #[test]
+    fn an_item_is_of_the_one_section_that_draws_it() {
+        let sections = |change: fn(&mut Parts)| {
+            let mut parts = parts();
+            for (at, item) in parts.paper.items.iter_mut().enumerate() {
+                item.band = if at % 3 == 2 { 3 } else { 1 };
+            }
+            change(&mut parts);
+            let package = parts.load().unwrap();
+            package
+                .items
+                .iter()
+                .map(|item| item.section)
+                .collect::<Vec<_>>()
+        };
+        let whole = [Some(0), Some(0), Some(0), Some(1), Some(1), Some(1)];
+        assert_eq!(sections(|_| ()), whole);
+        let by_band = |parts: &mut Parts| {
+            let stratum = &mut parts.blueprint.sections[0].strata[0];
+            (stratum.any_band, stratum.band) = (false, 1);
+        };
+        let banded = [Some(0), Some(0), None, Some(1), Some(1), Some(1)];
+        assert_eq!(sections(by_band), banded);
+        let twice = |parts: &mut Parts| {
+            let again = parts.blueprint.sections[0].clone();
+            parts.blueprint.sections.push(again);
+        };
+        assert_eq!(
+            sections(twice),
+            [None, None, None, Some(1), Some(1), Some(1)]
+        );
     }
 
     #[test]

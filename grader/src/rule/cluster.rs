@@ -122,6 +122,18 @@ mod tests {
     }
 
     #[test]
+    fn who_guesses_earns_the_mean_of_all_ways() {
+        let guessed = |percent: &[u32], n| {
+            let share = Scale::new(percent).unwrap().guessed(n);
+            (share.right, share.of)
+        };
+        // of 16 ways 1, 4, 6, 4 and 1 have 0 to 4 statements right
+        assert_eq!(guessed(&[], 4), (4 * 10 + 6 * 25 + 4 * 50 + 100, 1_600));
+        assert_eq!(guessed(&[], 3), (12, 24));
+        assert_eq!(guessed(&[0, 30, 100], 2), (2 * 30 + 100, 400));
+    }
+
+    #[test]
     fn a_scale_rises_from_nothing_to_everything() {
         assert!(Scale::new(&[0, 50, 40, 100]).is_none());
         assert!(Scale::new(&[10, 50, 100]).is_none());

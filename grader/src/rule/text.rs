@@ -279,6 +279,8 @@ mod tests {
         check("+7", Some("7"));
         check("1.234.567,89", Some("1234567.89"));
         check("1,234,567.89", Some("1234567.89"));
+        check("1,234.5", Some("1234.5"));
+        check("1.234,5", Some("1234.5"));
         check("1.234.567", Some("1234567"));
         check("1.234", Some("1.234"));
         check("1 000 000", Some("1000000"));
@@ -297,6 +299,8 @@ mod tests {
             "1.234,567,8",
             "1,2.3,4",
             "12a",
+            "1_0",
+            "1,2_5",
             "٣",
             "1234567890123456",
             "0,1234567890123",
@@ -318,7 +322,25 @@ mod tests {
             Blank::new(&key(&["3,5"], true)).is_none(),
             "keys have a point"
         );
-        assert!(Blank::new(&key(&["3.5"], true)).is_some());
+        for right in ["3.5", "-3.5", "123456789012345.123456789012", "007"] {
+            assert!(Blank::new(&key(&[right], true)).is_some(), "{right}");
+        }
+        for wrong in [
+            "1_0",
+            "1.5_0",
+            "+1",
+            " 1",
+            "1.",
+            ".5",
+            "--1",
+            "1e1",
+            "1.2.3",
+            "",
+            "1234567890123456",
+            "1.1234567890123",
+        ] {
+            assert!(Blank::new(&key(&[wrong], true)).is_none(), "{wrong}");
+        }
         assert!(
             Blank::new(&BlankKey {
                 tolerance: "-1".to_owned(),

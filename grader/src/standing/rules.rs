@@ -138,6 +138,8 @@ fn unit_rule(rules: &ExamRules) -> Result<UnitRule> {
 
 #[cfg(test)]
 mod tests {
+    use proto::exam::v1::{ExamUnit, Round};
+
     use super::*;
 
     #[test]
@@ -162,6 +164,43 @@ mod tests {
     }
 
     #[test]
+    fn scopes_are_known_by_round_unit_and_group() {
+        let rounds = |numbers: &[u32]| {
+            let round = |&round: &u32| Round {
+                round,
+                ..Round::default()
+            };
+            let unit = ExamUnit {
+                unit: 7,
+                group: "A".to_owned(),
+                ..ExamUnit::default()
+            };
+            let rules = ExamRules {
+                rounds: numbers.iter().map(round).collect(),
+                units: vec![unit],
+                ..ExamRules::default()
+            };
+            StandingRules::load("thi-thu", &rules).unwrap()
+        };
+        let one = rounds(&[4]);
+        let tables = [None, Some(4), Some(1)].map(|round| one.table(round));
+        assert_eq!(tables, [Some(0), Some(0), None]);
+        assert_eq!((one.n_tables(), one.has_round_tables()), (1, false));
+        let two = rounds(&[4, 9]);
+        let tables = [None, Some(4), Some(9), Some(1)].map(|round| two.table(round));
+        assert_eq!(tables, [Some(0), Some(1), Some(2), None]);
+        assert_eq!((two.n_tables(), two.has_round_tables()), (3, true));
+        for of in [Of::Country, Of::Area("any"), Of::Unit(7), Of::Group("A")] {
+            assert!(two.has(of.overall()) && two.has(of.in_round(9)), "{of:?}");
+            assert!(!two.has(of.in_round(1)), "{of:?}");
+        }
+        for of in [Of::Unit(8), Of::Unit(0), Of::Group("B"), Of::Group("")] {
+            assert!(!two.has(of.overall()) && !two.has(of.in_round(9)), "{of:?}");
+        }
+        assert_eq!(two.units().all().len(), 1);
+    }
+
+    #[test]
     fn rules_of_units_out_of_range_are_refused() {
         let refused = |change: fn(&mut ExamRules)| {
             let mut rules = ExamRules::default();
@@ -169,9 +208,13 @@ mod tests {
             StandingRules::load("thi-thu", &rules).is_err()
         };
         assert!(!refused(|rules| rules.unit_ranking = vec![5, 1]));
+        assert!(!refused(|rules| rules.unit_threshold_percent = 100));
         assert!(refused(|rules| rules.unit_ranking = vec![1, 1]));
         assert!(refused(|rules| rules.unit_ranking = vec![0]));
         assert!(refused(|rules| rules.unit_ranking = vec![77]));
         assert!(refused(|rules| rules.unit_threshold_percent = 101));
+        let rules = StandingRules::load("thi-thu", &ExamRules::default()).unwrap();
+        let usual = [UnitRankingKey::Turnout, UnitRankingKey::MeanScore];
+        assert_eq!(rules.unit_rule.keys, usual);
     }
 }
